@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# All tests, or the named stages. `scripts/test.sh --help` lists them.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+usage() {
+    cat <<END
+usage: scripts/test.sh [stage …]
+
+  rust       formatting, lints, unit and property tests of every crate
+  abi        the built library against a simulated GPU and a stand-in native cuBLAS, through the C interface
+  e2e        the unmodified wheel torch==$TORCH_DEFAULT on the simulated GPU
+  e2e-next   the same with torch==$TORCH_NEXT
+  docs       generated documentation is what the code prints
+
+Without a stage: all of them, in this order.
+END
+}
+
+stage_rust() {
+    need_build_tools
+    cd "$ROOT"
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace --exclude gpucompat-abi-tests
+}
+
+stage_abi() {
+    need_build_tools
+    build_shim
+    build_simgpu
+    build_standin
+    cd "$ROOT"
+    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU GPU_COMPAT_STANDIN=$STANDIN \
+        cargo test --release -p gpucompat-abi-tests
+}
+
+# e2e VERSION: the Python tests, on the simulated GPU whatever the machine has.
+e2e() {
+    need_build_tools
+    build_shim
+    build_simgpu
+    local python
+    python=$(venv "$1")
+    cd "$ROOT"
+    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU "$python" -m pytest -q -p no:cacheprovider shim-tests/e2e
+}
+
+stage_docs() {
+    need_build_tools
+    cd "$ROOT"
+    bash scripts/gen-docs.sh --check
+}
+
+stages=("$@")
+case ${1:-} in
+-h | --help) usage; exit ;;
+'') stages=(rust abi e2e e2e-next docs) ;;
+esac
+for stage in "${stages[@]}"; do
+    say "stage $stage"
+    case $stage in
+    rust) (stage_rust) ;;
+    abi) (stage_abi) ;;
+    e2e) (e2e "$TORCH_DEFAULT") ;;
+    e2e-next) (e2e "$TORCH_NEXT") ;;
+    docs) (stage_docs) ;;
+    *) usage >&2; die "unknown stage: $stage" ;;
+    esac
+done
+say "all stages passed: ${stages[*]}"

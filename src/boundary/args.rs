@@ -1,0 +1,166 @@
+//! C integers become types here, once.
+//!
+//! Exported signatures take integers, since an unknown value of a Rust enum from C would be undefined
+//! behaviour before our first line runs. The numbers are compared with cudarc's constants.
+
+use std::ffi::c_int;
+
+use cudarc::cublas::sys::{cublasComputeType_t as ComputeType, cublasOperation_t as Operation, cudaDataType_t as CudaType};
+
+use super::status::Error;
+
+/// `op(X)` of a matrix operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// X.
+    N,
+    /// Xᵀ.
+    T,
+    /// Xᴴ.
+    C,
+}
+
+impl Op {
+    /// From a `cublasOperation_t`.
+    pub fn from_c(value: c_int, argument: &'static str) -> Result<Op, Error> {
+        [(Operation::CUBLAS_OP_N, Op::N), (Operation::CUBLAS_OP_T, Op::T), (Operation::CUBLAS_OP_C, Op::C)]
+            .into_iter()
+            .find_map(|(c, op)| (c as c_int == value).then_some(op))
+            .ok_or(Error::InvalidValue(argument))
+    }
+
+    /// From the character of the legacy interface: `n`, `t` or `c`, either case.
+    pub fn from_char(value: std::ffi::c_char, argument: &'static str) -> Result<Op, Error> {
+        match value as u8 {
+            b'n' | b'N' => Ok(Op::N),
+            b't' | b'T' => Ok(Op::T),
+            b'c' | b'C' => Ok(Op::C),
+            _ => Err(Error::InvalidValue(argument)),
+        }
+    }
+
+    /// The log's letter.
+    pub fn letter(self) -> char {
+        match self {
+            Op::N => 'n',
+            Op::T => 't',
+            Op::C => 'c',
+        }
+    }
+
+    /// Whether rows and columns swap.
+    pub fn transposes(self) -> bool {
+        self != Op::N
+    }
+}
+
+/// An element type that some function of ours takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataType {
+    /// `CUDA_R_16F`.
+    F16,
+    /// `CUDA_R_16BF`.
+    Bf16,
+    /// `CUDA_R_32F`.
+    F32,
+    /// `CUDA_R_64F`.
+    F64,
+    /// `CUDA_C_32F`.
+    C32,
+    /// `CUDA_C_64F`.
+    C64,
+    /// `CUDA_R_8I`.
+    I8,
+    /// `CUDA_C_8I`.
+    CI8,
+    /// `CUDA_R_32I`.
+    I32,
+}
+
+impl DataType {
+    const ROWS: [(CudaType, DataType, &'static str); 9] = [
+        (CudaType::CUDA_R_16F, DataType::F16, "f16"),
+        (CudaType::CUDA_R_16BF, DataType::Bf16, "bf16"),
+        (CudaType::CUDA_R_32F, DataType::F32, "f32"),
+        (CudaType::CUDA_R_64F, DataType::F64, "f64"),
+        (CudaType::CUDA_C_32F, DataType::C32, "c32"),
+        (CudaType::CUDA_C_64F, DataType::C64, "c64"),
+        (CudaType::CUDA_R_8I, DataType::I8, "i8"),
+        (CudaType::CUDA_C_8I, DataType::CI8, "ci8"),
+        (CudaType::CUDA_R_32I, DataType::I32, "i32"),
+    ];
+
+    /// From a `cudaDataType_t`; a type that nothing of ours takes is NOT_SUPPORTED, as cuBLAS answers for
+    /// a combination it does not have.
+    pub fn from_c(value: c_int) -> Result<DataType, Error> {
+        Self::ROWS
+            .iter()
+            .find_map(|row| (row.0 as c_int == value).then_some(row.1))
+            .ok_or(Error::NotSupported("data type"))
+    }
+
+    /// The log's word.
+    pub fn name(self) -> &'static str {
+        Self::ROWS.iter().find_map(|row| (row.1 == self).then_some(row.2)).unwrap_or("?")
+    }
+}
+
+/// In what arithmetic a product is accumulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compute {
+    /// `CUBLAS_COMPUTE_16F…`: scalars are half; we accumulate in single, which is at least as exact.
+    F16,
+    /// `CUBLAS_COMPUTE_32F…`, the FAST and EMULATED ones included: plain single precision serves them.
+    F32,
+    /// `CUBLAS_COMPUTE_64F…`.
+    F64,
+    /// `CUBLAS_COMPUTE_32I…`.
+    I32,
+}
+
+impl Compute {
+    /// From a `cublasComputeType_t`.
+    pub fn from_c(value: c_int) -> Result<Compute, Error> {
+        let is = |candidates: &[ComputeType]| candidates.iter().any(|&candidate| candidate as c_int == value);
+        if is(&[ComputeType::CUBLAS_COMPUTE_16F, ComputeType::CUBLAS_COMPUTE_16F_PEDANTIC]) {
+            Ok(Compute::F16)
+        } else if is(&[
+            ComputeType::CUBLAS_COMPUTE_32F,
+            ComputeType::CUBLAS_COMPUTE_32F_PEDANTIC,
+            ComputeType::CUBLAS_COMPUTE_32F_FAST_16F,
+            ComputeType::CUBLAS_COMPUTE_32F_FAST_16BF,
+            ComputeType::CUBLAS_COMPUTE_32F_FAST_TF32,
+            ComputeType::CUBLAS_COMPUTE_32F_EMULATED_16BFX9,
+        ]) {
+            Ok(Compute::F32)
+        } else if is(&[ComputeType::CUBLAS_COMPUTE_64F, ComputeType::CUBLAS_COMPUTE_64F_PEDANTIC]) {
+            Ok(Compute::F64)
+        } else if is(&[ComputeType::CUBLAS_COMPUTE_32I, ComputeType::CUBLAS_COMPUTE_32I_PEDANTIC]) {
+            Ok(Compute::I32)
+        } else {
+            Err(Error::NotSupported("compute type"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_operations_are_invalid_and_unknown_types_not_supported() {
+        assert_eq!(Op::from_c(3, "transa"), Err(Error::InvalidValue("transa")));
+        assert_eq!(Op::from_c(-1, "transa"), Err(Error::InvalidValue("transa")));
+        assert_eq!(DataType::from_c(999), Err(Error::NotSupported("data type")));
+        assert_eq!(Compute::from_c(0), Err(Error::NotSupported("compute type")));
+    }
+
+    #[test]
+    fn the_numbers_are_nvidias() {
+        assert_eq!(Op::from_c(2, "transa"), Ok(Op::C));
+        assert_eq!(DataType::from_c(14), Ok(DataType::Bf16));
+        assert_eq!(Compute::from_c(68), Ok(Compute::F32));
+        assert_eq!(Compute::from_c(78), Ok(Compute::F32));
+        assert_eq!(Op::from_char(b'T' as std::ffi::c_char, "transa"), Ok(Op::T));
+    }
+}

@@ -1,0 +1,196 @@
+//! Every environment variable gpucompat reads, one row each.
+//!
+//! What lives here: the rows ([`VARIABLES`]), the parsed [`Config`], and the one moment it is read.
+//! Who calls it: anybody but the engine. It is a leaf: it imports nothing of ours and never logs; a
+//! value that cannot be understood is kept as a [`Config::complaints`] line for the log to print.
+//!
+//! The environment is noted when the library is loaded and never looked at again, so a program that
+//! changes its own environment later cannot race with us.
+
+use std::ffi::OsString;
+use std::sync::OnceLock;
+
+/// One environment variable: what it is called, what it accepts, what it does.
+pub struct Variable {
+    /// The name, exactly as in the environment.
+    pub name: &'static str,
+    /// Accepted values, in words.
+    pub values: &'static str,
+    /// What an unset variable means.
+    pub default: &'static str,
+    /// One sentence for the documentation.
+    pub doc: &'static str,
+}
+
+/// All variables, in the order of the documentation (`docs/environment.md` is printed from this).
+pub const VARIABLES: &[Variable] = &[
+    Variable {
+        name: "FORCE_GPU_COMPAT_PATCHES",
+        values: "1 or 0",
+        default: "unset: decide by probe",
+        doc: "1 serves every supported call on the host; 0 passes every call to the native library unchanged.",
+    },
+    Variable {
+        name: "GPU_COMPAT_MIN_SM",
+        values: "a compute capability without the dot, e.g. 120",
+        default: "120",
+        doc: "From this compute capability on, a device is suspect: native kernels must pass a probe first.",
+    },
+    Variable {
+        name: "GPU_COMPAT_DEBUG",
+        values: "1 or 0",
+        default: "0",
+        doc: "1 logs every verdict with its reason and every served call to standard error.",
+    },
+    Variable {
+        name: "GPU_COMPAT_LOG",
+        values: "a file's path",
+        default: "unset: no file",
+        doc: "Appends what GPU_COMPAT_DEBUG=1 would print to this file (created with mode 0600, links not followed).",
+    },
+    Variable {
+        name: "GPU_COMPAT_QUIET",
+        values: "1 or 0",
+        default: "0",
+        doc: "1 silences the one line that says gpucompat is active.",
+    },
+    Variable {
+        name: "GPU_COMPAT_THREADS",
+        values: "a number from 1",
+        default: "OMP_NUM_THREADS, or every core the process may use",
+        doc: "How many threads compute on the host.",
+    },
+];
+
+/// What `FORCE_GPU_COMPAT_PATCHES` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// `1`: serve everything we can.
+    On,
+    /// `0`: pass everything through.
+    Off,
+    /// Unset: the policy decides.
+    Unset,
+}
+
+/// The parsed environment.
+#[derive(Debug)]
+pub struct Config {
+    /// `FORCE_GPU_COMPAT_PATCHES`.
+    pub force: Force,
+    /// `GPU_COMPAT_MIN_SM`.
+    pub min_sm: u32,
+    /// `GPU_COMPAT_DEBUG`.
+    pub debug: bool,
+    /// `GPU_COMPAT_LOG`.
+    pub log_file: Option<OsString>,
+    /// `GPU_COMPAT_QUIET`.
+    pub quiet: bool,
+    /// `GPU_COMPAT_THREADS`, or what the process's own thread settings say; `None`: all cores.
+    pub threads: Option<usize>,
+    /// One sentence for each value that was not understood and is treated as unset.
+    pub complaints: Vec<String>,
+}
+
+static CONFIG: OnceLock<Config> = OnceLock::new();
+
+/// The configuration; read from the environment at the first call.
+pub fn config() -> &'static Config {
+    CONFIG.get_or_init(|| Config::parse(&|name| std::env::var_os(name)))
+}
+
+impl Config {
+    /// Parses the variables that `lookup` yields.
+    pub fn parse(lookup: &dyn Fn(&str) -> Option<OsString>) -> Config {
+        let mut complaints = Vec::new();
+        let force = match flag("FORCE_GPU_COMPAT_PATCHES", lookup, &mut complaints) {
+            Some(true) => Force::On,
+            Some(false) => Force::Off,
+            None => Force::Unset,
+        };
+        Config {
+            force,
+            min_sm: number("GPU_COMPAT_MIN_SM", lookup, &mut complaints).unwrap_or(120),
+            debug: flag("GPU_COMPAT_DEBUG", lookup, &mut complaints).unwrap_or(false),
+            log_file: lookup("GPU_COMPAT_LOG").filter(|path| !path.is_empty()),
+            quiet: flag("GPU_COMPAT_QUIET", lookup, &mut complaints).unwrap_or(false),
+            threads: number("GPU_COMPAT_THREADS", lookup, &mut complaints)
+                .filter(|&threads| threads > 0)
+                .or_else(|| number("OMP_NUM_THREADS", lookup, &mut Vec::new()).filter(|&threads| threads > 0))
+                .map(|threads| threads as usize),
+            complaints,
+        }
+    }
+}
+
+fn text(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
+    lookup(name).map(|value| value.to_string_lossy().trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+fn flag(
+    name: &str,
+    lookup: &dyn Fn(&str) -> Option<OsString>,
+    complaints: &mut Vec<String>,
+) -> Option<bool> {
+    match text(name, lookup)?.as_str() {
+        "1" => Some(true),
+        "0" => Some(false),
+        other => {
+            complaints.push(format!("{name}={other:?} is neither 1 nor 0 and is treated as unset"));
+            None
+        }
+    }
+}
+
+fn number(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Option<u32> {
+    let value = text(name, lookup)?;
+    if let Ok(number) = value.parse() {
+        return Some(number);
+    }
+    complaints.push(format!("{name}={value:?} is not a number and is treated as unset"));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(rows: &[(&str, &str)]) -> Config {
+        let rows: Vec<(String, OsString)> =
+            rows.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+        Config::parse(&move |name| rows.iter().find(|row| row.0 == name).map(|row| row.1.clone()))
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_documented_defaults() {
+        let config = parse(&[]);
+        assert_eq!(config.force, Force::Unset);
+        assert_eq!(config.min_sm, 120);
+        assert!(!config.debug && !config.quiet);
+        assert!(config.log_file.is_none() && config.threads.is_none() && config.complaints.is_empty());
+    }
+
+    #[test]
+    fn force_accepts_one_and_zero_and_complains_about_the_rest() {
+        assert_eq!(parse(&[("FORCE_GPU_COMPAT_PATCHES", "1")]).force, Force::On);
+        assert_eq!(parse(&[("FORCE_GPU_COMPAT_PATCHES", " 0 ")]).force, Force::Off);
+        let odd = parse(&[("FORCE_GPU_COMPAT_PATCHES", "yes")]);
+        assert_eq!(odd.force, Force::Unset);
+        assert_eq!(odd.complaints.len(), 1);
+    }
+
+    #[test]
+    fn our_thread_count_wins_over_openmp() {
+        assert_eq!(parse(&[("OMP_NUM_THREADS", "3")]).threads, Some(3));
+        assert_eq!(parse(&[("OMP_NUM_THREADS", "3"), ("GPU_COMPAT_THREADS", "2")]).threads, Some(2));
+        assert_eq!(parse(&[("OMP_NUM_THREADS", "3,2")]).threads, None);
+    }
+
+    #[test]
+    fn every_variable_has_a_row_and_no_name_comes_twice() {
+        let mut names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), VARIABLES.len());
+    }
+}

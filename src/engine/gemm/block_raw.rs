@@ -1,0 +1,157 @@
+//! The innermost product, on raw strided memory, and the output that tiles share.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+use crate::contract::extent;
+use crate::dtype::{C32, C64};
+
+/// A block and how to walk it.
+#[derive(Clone, Copy)]
+pub struct Block<'a, T> {
+    /// The elements.
+    pub data: &'a [T],
+    /// Elements from row to row.
+    pub row_stride: usize,
+    /// Elements from column to column.
+    pub col_stride: usize,
+}
+
+/// Types with a kernel for `C ← α·A·B + β·C`.
+pub trait BlockProduct: Sized {
+    /// Computes one block; β = 0 does not read C.
+    ///
+    /// # Safety
+    /// The m×k, k×n and m×n elements at these strides are valid to read (C: to write); C overlaps neither
+    /// A nor B, and no other thread touches it.
+    unsafe fn product(
+        sizes: [usize; 3],
+        alpha: Self,
+        a: Block<'_, Self>,
+        b: Block<'_, Self>,
+        beta: Self,
+        c: *mut Self,
+        c_strides: [usize; 2],
+    );
+}
+
+macro_rules! matrixmultiply_block {
+    ($ty:ty, $kernel:ident, $scalar:expr $(, $options:ident)?) => {
+        impl BlockProduct for $ty {
+            unsafe fn product(
+                [m, n, k]: [usize; 3],
+                alpha: Self,
+                a: Block<'_, Self>,
+                b: Block<'_, Self>,
+                beta: Self,
+                c: *mut Self,
+                [row_stride, col_stride]: [usize; 2],
+            ) {
+                let scalar = $scalar;
+                // SAFETY: the caller's contract is `matrixmultiply`'s own; strides fit isize since the
+                // blocks lie in slices. Complex<T> is laid out as [T; 2] (num-complex's repr(C)).
+                unsafe {
+                    matrixmultiply::$kernel(
+                        $(matrixmultiply::CGemmOption::$options, matrixmultiply::CGemmOption::$options,)?
+                        m, k, n,
+                        scalar(alpha),
+                        a.data.as_ptr().cast(), a.row_stride as isize, a.col_stride as isize,
+                        b.data.as_ptr().cast(), b.row_stride as isize, b.col_stride as isize,
+                        scalar(beta),
+                        c.cast(), row_stride as isize, col_stride as isize,
+                    );
+                }
+            }
+        }
+    };
+}
+matrixmultiply_block!(f32, sgemm, |value: f32| value);
+matrixmultiply_block!(f64, dgemm, |value: f64| value);
+matrixmultiply_block!(C32, cgemm, |value: C32| [value.re, value.im], Standard);
+matrixmultiply_block!(C64, zgemm, |value: C64| [value.re, value.im], Standard);
+
+impl BlockProduct for i32 {
+    unsafe fn product(
+        [m, n, k]: [usize; 3],
+        alpha: Self,
+        a: Block<'_, Self>,
+        b: Block<'_, Self>,
+        beta: Self,
+        c: *mut Self,
+        [row_stride, col_stride]: [usize; 2],
+    ) {
+        let mut row = vec![0i32; n];
+        for i in 0..m {
+            row.fill(0);
+            for depth in 0..k {
+                let factor = a.data[i * a.row_stride + depth * a.col_stride];
+                let b_row = depth * b.row_stride;
+                for (j, sum) in row.iter_mut().enumerate() {
+                    *sum = sum.wrapping_add(factor.wrapping_mul(b.data[b_row + j * b.col_stride]));
+                }
+            }
+            for (j, &sum) in row.iter().enumerate() {
+                // SAFETY: (i, j) is inside the m×n block, which the caller owes to be valid and ours.
+                let place = unsafe { c.add(i * row_stride + j * col_stride) };
+                // SAFETY: as above; read only where β asks for it.
+                let kept = if beta == 0 { 0 } else { beta.wrapping_mul(unsafe { place.read() }) };
+                // SAFETY: as above.
+                unsafe { place.write(kept.wrapping_add(alpha.wrapping_mul(sum))) };
+            }
+        }
+    }
+}
+
+/// `C ← A·B + C·[keep]` on slices, C packed by rows (`n` apart): the accumulating step of a tile.
+pub fn accumulate<T: BlockProduct>(sizes: [usize; 3], one: T, a: Block<'_, T>, b: Block<'_, T>, keep: T, c: &mut [T]) {
+    let [m, n, k] = sizes;
+    assert!(extent([m, k, 1], [a.row_stride, a.col_stride, 0]) <= a.data.len());
+    assert!(extent([k, n, 1], [b.row_stride, b.col_stride, 0]) <= b.data.len());
+    assert!(m * n <= c.len());
+    // SAFETY: the three extents are asserted; `c` is borrowed mutably, so it overlaps nothing and is ours.
+    unsafe { T::product(sizes, one, a, b, keep, c.as_mut_ptr(), [n, 1]) };
+}
+
+/// An output slice that several threads fill, each its own elements.
+pub struct SharedOutput<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrowed: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: access goes through the unsafe methods below, whose callers keep the elements apart.
+unsafe impl<T: Send> Send for SharedOutput<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedOutput<'_, T> {}
+
+impl<'a, T: Copy> SharedOutput<'a, T> {
+    /// Shares `data` for as long as the borrow lasts.
+    pub fn new(data: &'a mut [T]) -> SharedOutput<'a, T> {
+        SharedOutput { start: data.as_mut_ptr(), len: data.len(), borrowed: PhantomData }
+    }
+
+    /// The place of element `index`.
+    ///
+    /// # Safety
+    /// While the pointer is used, no other thread touches the elements reached through it.
+    pub unsafe fn place(&self, index: usize) -> *mut T {
+        assert!(index < self.len, "output index {index} of {}", self.len);
+        // SAFETY: just asserted to be inside the slice.
+        unsafe { self.start.add(index) }
+    }
+
+    /// Replaces element `index` by what `value` makes of it; `value` decides whether to read.
+    ///
+    /// # Safety
+    /// No other thread touches this element meanwhile.
+    pub unsafe fn replace(&self, index: usize, value: impl FnOnce(&dyn Fn() -> T) -> T) {
+        // SAFETY: forwarded.
+        let place = unsafe { self.place(index) };
+        // SAFETY: `place` is inside the slice and ours by this function's contract.
+        let read = || unsafe { place.read() };
+        let value = value(&read);
+        // SAFETY: as above.
+        unsafe { place.write(value) };
+    }
+}

@@ -1,0 +1,93 @@
+//! `D ← act(α·A·B + β·C + bias)`, batched, in every type of [`crate::dtype`].
+//!
+//! BLAS's rules: β = 0 does not read C; α = 0 and k = 0 do not read A and B; a size of 0 touches nothing;
+//! NaN and infinities propagate, 0·∞ inside a product included; places of C between its elements (padding,
+//! gaps in a batch) are never written.
+
+pub mod block_raw;
+mod finish;
+mod gemv;
+mod panel;
+mod select;
+mod tiles_raw;
+
+pub use select::Kernel;
+
+use crate::contract;
+use crate::dtype::{Accumulator, Input, Output};
+use crate::epilogue::Epilogue;
+use crate::shape::{Conj, GemmShape, MatMut, MatRef};
+use finish::{Finish, Source};
+use select::Traits;
+
+/// `C ← α·A·B + β·C` for each matrix of the batch; the kernel that computed it.
+///
+/// # Panics
+/// If an operand does not fit its slice or elements of C share a place: bugs of the caller.
+pub fn gemm<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    shape: GemmShape,
+    alpha: Acc,
+    a: MatRef<'_, AB>,
+    b: MatRef<'_, AB>,
+    beta: Acc,
+    c: MatMut<'_, Out>,
+) -> Kernel {
+    run(shape, alpha, a, b, beta, Source::InPlace, c, &Epilogue::NONE)
+}
+
+/// `D ← act(α·A·B + β·C + bias)` with C apart from D; `c` may be `None` if β = 0.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_with_epilogue<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    shape: GemmShape,
+    alpha: Acc,
+    a: MatRef<'_, AB>,
+    b: MatRef<'_, AB>,
+    beta: Acc,
+    c: Option<MatRef<'_, Out>>,
+    d: MatMut<'_, Out>,
+    epilogue: &Epilogue<'_, Acc>,
+) -> Kernel {
+    let source = c.map_or(Source::Absent, Source::Apart);
+    assert!(beta == Acc::zero() || c.is_some(), "β ≠ 0 needs C");
+    run(shape, alpha, a, b, beta, source, d, epilogue)
+}
+
+fn run<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    shape: GemmShape,
+    alpha: Acc,
+    a: MatRef<'_, AB>,
+    b: MatRef<'_, AB>,
+    beta: Acc,
+    source: Source<'_, Out>,
+    d: MatMut<'_, Out>,
+    epilogue: &Epilogue<'_, Acc>,
+) -> Kernel {
+    let no_product = shape.k == 0 || alpha == Acc::zero();
+    let shape = if no_product { GemmShape { k: 0, ..shape } } else { shape };
+    if shape.m == 0 || shape.n == 0 || shape.batch == 0 {
+        return Kernel::Scale;
+    }
+    contract::check(shape, &a, &b, &d);
+    if let (Source::Apart(c), true) = (&source, beta != Acc::zero()) {
+        let end = contract::extent([shape.m, shape.n, shape.batch], [c.row_stride, c.col_stride, c.batch_stride]);
+        assert!(end <= c.data.len(), "C reaches to {end}, its slice to {}", c.data.len());
+    }
+    let plain = matches!(source, Source::InPlace) || beta == Acc::zero();
+    let direct = plain
+        && epilogue.is_none()
+        && a.conjugate == Conj::No
+        && b.conjugate == Conj::No
+        && AB::as_accumulators(&[]).is_some()
+        && Out::as_accumulators_mut(&mut []).is_some();
+    let kernel = select::select(shape, Traits { no_product, direct });
+    let finish = Finish { alpha, beta, source, epilogue };
+    match kernel {
+        Kernel::Scale => tiles_raw::scale(shape, &finish, d),
+        Kernel::Gemv => gemv::gemv(shape, a, b, &finish, d),
+        Kernel::Matrixmultiply => tiles_raw::direct(shape, a, b, &finish, d),
+        Kernel::Widened => tiles_raw::widened(shape, a, b, &finish, d),
+    }
+    kernel
+}

@@ -1,0 +1,80 @@
+//! Which kernel computes a product: an ordered list, the plainest last.
+
+use crate::shape::GemmShape;
+
+/// What computed a product; the log prints [`Kernel::name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// No depth or α = 0: C ← β·C.
+    Scale,
+    /// One row or one column: dot products, limited by memory.
+    Gemv,
+    /// Tiles computed in place by matrixmultiply.
+    Matrixmultiply,
+    /// Tiles widened, accumulated by matrixmultiply, finished and rounded once.
+    Widened,
+}
+
+impl Kernel {
+    /// The log's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::Scale => "scale",
+            Kernel::Gemv => "gemv",
+            Kernel::Matrixmultiply => "matrixmultiply",
+            Kernel::Widened => "widened_matrixmultiply",
+        }
+    }
+}
+
+/// What selection needs to know beside the shape.
+#[derive(Clone, Copy)]
+pub struct Traits {
+    /// The product is empty: k = 0 or α = 0.
+    pub no_product: bool,
+    /// Operands, accumulator and output are one type, nothing is conjugated and C is the output in place.
+    pub direct: bool,
+}
+
+/// The first kernel of the list that can take the product.
+pub fn select(shape: GemmShape, traits: Traits) -> Kernel {
+    if traits.no_product {
+        Kernel::Scale
+    } else if shape.m == 1 || shape.n == 1 {
+        Kernel::Gemv
+    } else if traits.direct {
+        Kernel::Matrixmultiply
+    } else {
+        Kernel::Widened
+    }
+}
+
+/// Rows and columns of the tiles that C is cut into. A function of the shape alone, so that results do
+/// not depend on the number of threads.
+pub fn tile(shape: GemmShape) -> (usize, usize) {
+    const SIDE: usize = 256;
+    let halves = |length: usize| length.div_ceil(length.div_ceil(SIDE).max(1)).next_multiple_of(16);
+    (halves(shape.m).max(1), halves(shape.n).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_the_output_evenly() {
+        let shape = |m, n| GemmShape { m, n, k: 1, batch: 1 };
+        assert_eq!(tile(shape(512, 512)), (256, 256));
+        assert_eq!(tile(shape(257, 3)), (144, 16));
+        assert_eq!(tile(shape(1, 1)), (16, 16));
+    }
+
+    #[test]
+    fn skinny_products_are_dot_products() {
+        let traits = Traits { no_product: false, direct: true };
+        assert_eq!(select(GemmShape { m: 1, n: 9, k: 3, batch: 1 }, traits), Kernel::Gemv);
+        assert_eq!(select(GemmShape { m: 2, n: 9, k: 3, batch: 1 }, traits), Kernel::Matrixmultiply);
+        let traits = Traits { no_product: false, direct: false };
+        assert_eq!(select(GemmShape { m: 2, n: 9, k: 3, batch: 1 }, traits), Kernel::Widened);
+    }
+}

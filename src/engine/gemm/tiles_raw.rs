@@ -1,0 +1,186 @@
+//! The output, cut into tiles that threads fill independently.
+//!
+//! Tiles of one product, and products of one batch, never share an element: tiles partition the m×n
+//! rectangle and `contract::check` has asserted that the map from (batch, row, column) to places is
+//! one-to-one. That is what every `SAFETY` comment here leans on.
+
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use super::block_raw::{Block, SharedOutput, accumulate};
+use super::finish::Finish;
+use super::panel::Panel;
+use super::select::tile;
+use crate::dtype::{Accumulator, Input, Output};
+use crate::shape::{GemmShape, MatMut, MatRef};
+use crate::threads;
+
+/// Depth of a panel: with tiles of 256, two panels of f32 take 1 MiB, the second-level cache's size.
+const PANEL_DEPTH: usize = 512;
+
+/// One tile of one product.
+struct Tile {
+    batch: usize,
+    rows: Range<usize>,
+    cols: Range<usize>,
+}
+
+/// The tiles of a batch of products, numbered.
+struct Tiling {
+    shape: GemmShape,
+    rows: usize,
+    cols: usize,
+}
+
+impl Tiling {
+    fn of(shape: GemmShape) -> Tiling {
+        let (rows, cols) = tile(shape);
+        Tiling { shape, rows, cols }
+    }
+
+    fn count(&self) -> usize {
+        self.shape.m.div_ceil(self.rows) * self.shape.n.div_ceil(self.cols) * self.shape.batch
+    }
+
+    fn get(&self, index: usize) -> Tile {
+        let down = self.shape.m.div_ceil(self.rows);
+        let across = self.shape.n.div_ceil(self.cols);
+        let part = |position: usize, side: usize, length: usize| position * side..((position + 1) * side).min(length);
+        Tile {
+            batch: index / (down * across),
+            rows: part(index % down, self.rows, self.shape.m),
+            cols: part(index / down % across, self.cols, self.shape.n),
+        }
+    }
+}
+
+/// Strides of the output: where (batch, row, column) lies.
+#[derive(Clone, Copy)]
+struct Places {
+    row: usize,
+    col: usize,
+    batch: usize,
+}
+
+impl Places {
+    fn of<T>(output: &MatMut<'_, T>) -> Places {
+        Places { row: output.row_stride, col: output.col_stride, batch: output.batch_stride }
+    }
+
+    fn index(self, [batch, row, col]: [usize; 3]) -> usize {
+        batch * self.batch + row * self.row + col * self.col
+    }
+}
+
+/// No product: `D ← act(β·C + bias)`.
+pub fn scale<Out: Output<Acc>, Acc: Accumulator>(shape: GemmShape, finish: &Finish<'_, Acc, Out>, d: MatMut<'_, Out>) {
+    let places = Places::of(&d);
+    let output = SharedOutput::new(d.data);
+    let tiling = Tiling::of(shape);
+    threads::for_each(tiling.count(), |index| {
+        let tile = tiling.get(index);
+        for col in tile.cols {
+            for row in tile.rows.clone() {
+                let at = [tile.batch, row, col];
+                // SAFETY: this tile's elements are this task's alone (see the module's first lines).
+                unsafe { output.replace(places.index(at), |current| finish.element(at, None, current)) };
+            }
+        }
+    });
+}
+
+/// One type throughout: matrixmultiply forms each tile in place.
+pub fn direct<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    shape: GemmShape,
+    a: MatRef<'_, AB>,
+    b: MatRef<'_, AB>,
+    finish: &Finish<'_, Acc, Out>,
+    d: MatMut<'_, Out>,
+) {
+    let places = Places::of(&d);
+    let (Some(a_data), Some(b_data)) = (AB::as_accumulators(a.data), AB::as_accumulators(b.data)) else {
+        unreachable!("selected only for operands of the accumulator's type")
+    };
+    let Some(d_data) = Out::as_accumulators_mut(d.data) else {
+        unreachable!("selected only for an output of the accumulator's type")
+    };
+    let output = SharedOutput::new(d_data);
+    let tiling = Tiling::of(shape);
+    threads::for_each(tiling.count(), |index| {
+        let tile = tiling.get(index);
+        let a = Block {
+            data: &a_data[tile.batch * a.batch_stride + tile.rows.start * a.row_stride..],
+            row_stride: a.row_stride,
+            col_stride: a.col_stride,
+        };
+        let b = Block {
+            data: &b_data[tile.batch * b.batch_stride + tile.cols.start * b.col_stride..],
+            row_stride: b.row_stride,
+            col_stride: b.col_stride,
+        };
+        let sizes = [tile.rows.len(), tile.cols.len(), shape.k];
+        let first = places.index([tile.batch, tile.rows.start, tile.cols.start]);
+        // SAFETY: this tile's elements are this task's alone.
+        let c = unsafe { output.place(first) };
+        let strides = [places.row, places.col];
+        // SAFETY: `contract::check` has compared the extents of all three operands with their slices; the
+        // output is borrowed mutably by `output`, so it overlaps neither A nor B.
+        unsafe { Acc::product(sizes, finish.alpha, a, b, finish.beta, c, strides) };
+    });
+}
+
+/// Any types: panels are widened, each tile is accumulated over the whole depth, finished, and rounded once.
+pub fn widened<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    shape: GemmShape,
+    a: MatRef<'_, AB>,
+    b: MatRef<'_, AB>,
+    finish: &Finish<'_, Acc, Out>,
+    d: MatMut<'_, Out>,
+) {
+    let places = Places::of(&d);
+    let output = SharedOutput::new(d.data);
+    let tiling = Tiling::of(shape);
+    threads::for_each(tiling.count(), |index| {
+        let tile = tiling.get(index);
+        let (height, width) = (tile.rows.len(), tile.cols.len());
+        let (mut panel_a, mut panel_b) = (Panel::new(), Panel::new());
+        let mut sums = vec![Acc::zero(); height * width];
+        for start in (0..shape.k).step_by(PANEL_DEPTH) {
+            let depth = start..(start + PANEL_DEPTH).min(shape.k);
+            panel_a.fill(&a, tile.batch, tile.rows.clone(), depth.clone());
+            panel_b.fill(&b, tile.batch, depth.clone(), tile.cols.clone());
+            let keep = if start == 0 { Acc::zero() } else { Acc::from_f64(1.0) };
+            let sizes = [height, width, depth.len()];
+            accumulate(sizes, Acc::from_f64(1.0), panel_a.block(), panel_b.block(), keep, &mut sums);
+        }
+        for (position, &sum) in sums.iter().enumerate() {
+            let at = [tile.batch, tile.rows.start + position / width, tile.cols.start + position % width];
+            // SAFETY: this tile's elements are this task's alone.
+            unsafe { output.replace(places.index(at), |current| finish.element(at, Some(sum), current)) };
+        }
+    });
+}
+
+/// One row or one column of dot products: `sum(i)` gives the i-th, `at(i)` its place in the product.
+pub fn each_output<Out: Output<Acc>, Acc: Accumulator>(
+    count: usize,
+    finish: &Finish<'_, Acc, Out>,
+    d: MatMut<'_, Out>,
+    at: impl Fn(usize) -> [usize; 3] + Send + Sync,
+    sums: impl Fn(Range<usize>, &mut [Acc]) + Send + Sync,
+) {
+    const CHUNK: usize = 64;
+    let places = Places::of(&d);
+    let output = SharedOutput::new(d.data);
+    threads::for_each(count.div_ceil(CHUNK), |chunk| {
+        let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(count);
+        let mut results = [Acc::zero(); CHUNK];
+        let results = &mut results[..range.len()];
+        sums(range.clone(), results);
+        for (index, &sum) in range.zip(results.iter()) {
+            // SAFETY: output `index` belongs to this chunk alone; `at` is one-to-one.
+            unsafe { output.replace(places.index(at(index)), |current| finish.element(at(index), Some(sum), current)) };
+        }
+    });
+}

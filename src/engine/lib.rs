@@ -1,0 +1,23 @@
+//! The numerical engine: mathematics on slices and strides.
+//!
+//! What lives here: products of matrices ([`gemm()`], [`gemm_with_epilogue`]) in every element type that
+//! cuBLAS multiplies, and the thread pool they run on ([`set_threads`]).
+//! Who calls it: gpucompat's entry points, tests and benchmarks. It knows nothing of CUDA, of C, of the
+//! environment or of logging, and never sees memory that a device alone can reach.
+//!
+//! Every result is a function of the operands alone: the number of threads changes the time, not a bit of
+//! the output.
+
+mod contract;
+mod dtype;
+mod epilogue;
+mod gemm;
+mod shape;
+mod threads;
+
+pub use dtype::{Accumulator, C32, C64, Input, Output};
+pub use epilogue::{Activation, Epilogue};
+pub use gemm::{Kernel, gemm, gemm_with_epilogue};
+pub use half::{bf16, f16};
+pub use shape::{Conj, GemmShape, MatMut, MatRef};
+pub use threads::{set_threads, threads};

@@ -1,0 +1,82 @@
+//! From a handle to its stream: what every served call needs before it can stage anything.
+
+use std::ffi::c_void;
+
+use crate::boundary::status::Error;
+use crate::handle::registry::{Owner, owner};
+use crate::native::context::{Context, Device, Stream};
+use crate::native::real;
+use crate::staging::host_buffer::Plain;
+use crate::staging::transfer::Transfer;
+
+/// Where a call's scalars (alpha, beta) lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointerMode {
+    /// In host memory, read when the call is made.
+    Host,
+    /// In device memory, read in stream order.
+    Device,
+}
+
+/// One served call: its copies and its pointer mode.
+pub struct Call {
+    /// The call's copies, in the order of the handle's stream.
+    pub transfer: Transfer,
+    pointer_mode: PointerMode,
+}
+
+impl Call {
+    /// The call that `handle`, ours or the real library's, is used for.
+    pub fn on(handle: *const c_void) -> Result<Call, Error> {
+        match owner(handle).ok_or(Error::NotInitialized)? {
+            Owner::Ours(object) => {
+                let state = object.state();
+                let transfer = Transfer::on(object.context, object.device, state.stream)?;
+                Ok(Call { transfer, pointer_mode: mode(state.pointer_mode) })
+            }
+            Owner::Real => {
+                let stream = real::cublas_stream(handle.cast_mut())?;
+                let pointer_mode = mode(real::cublas_pointer_mode(handle.cast_mut())?);
+                Ok(Call { transfer: current(stream)?, pointer_mode })
+            }
+        }
+    }
+
+    /// A call that names its stream and takes host scalars (cuBLASLt, the legacy interface).
+    pub fn on_stream(handle: *const c_void, stream: Stream, pointer_mode: PointerMode) -> Result<Call, Error> {
+        let transfer = match owner(handle) {
+            Some(Owner::Ours(object)) => Transfer::on(object.context, object.device, stream)?,
+            Some(Owner::Real) | None => current(stream)?,
+        };
+        Ok(Call { transfer, pointer_mode })
+    }
+
+    /// Reads one scalar from where the pointer mode says it lies.
+    pub fn scalar<T: Plain>(&self, name: &'static str, address: *const c_void) -> Result<T, Error> {
+        if address.is_null() {
+            return Err(Error::InvalidValue(name));
+        }
+        match self.pointer_mode {
+            PointerMode::Host => Ok(read_host(address)),
+            PointerMode::Device => {
+                let staged = self.transfer.read_now::<T>(name, address as u64, 1)?;
+                staged.elements().first().copied().ok_or(Error::Internal)
+            }
+        }
+    }
+}
+
+fn mode(value: std::ffi::c_int) -> PointerMode {
+    if value == 1 { PointerMode::Device } else { PointerMode::Host }
+}
+
+fn current(stream: Stream) -> Result<Transfer, Error> {
+    Transfer::on(Context::current()?, Device::current()?, stream)
+}
+
+#[allow(unsafe_code)]
+fn read_host<T: Plain>(address: *const c_void) -> T {
+    // SAFETY: not null (checked above); in host pointer mode the caller owes a readable scalar of the
+    // function's scale type there; unaligned reads are allowed for.
+    unsafe { address.cast::<T>().read_unaligned() }
+}

@@ -1,0 +1,38 @@
+//! The words of the tables' type column, as Rust types.
+
+#![allow(non_camel_case_types)] // they stand beside f32 and f64
+
+use cudarc::cublas::sys::{cuComplex, cuDoubleComplex};
+
+use crate::boundary::args::DataType;
+
+/// Half precision.
+pub type f16 = half::f16;
+/// Single-precision complex.
+pub type c32 = num_complex::Complex<f32>;
+/// Double-precision complex.
+pub type c64 = num_complex::Complex<f64>;
+
+/// An element type with a name in CUDA.
+pub trait CudaElement {
+    /// That name.
+    const TYPE: DataType;
+}
+
+/// How the legacy interface passes a scalar of this type by value.
+pub trait LegacyScalar {
+    /// The C type.
+    type ByValue;
+}
+
+macro_rules! cuda_element {
+    ($($ty:ty = $name:ident / $by_value:ty),*) => {$(
+        impl CudaElement for $ty {
+            const TYPE: DataType = DataType::$name;
+        }
+        impl LegacyScalar for $ty {
+            type ByValue = $by_value;
+        }
+    )*};
+}
+cuda_element!(f16 = F16 / u16, f32 = F32 / f32, f64 = F64 / f64, c32 = C32 / cuComplex, c64 = C64 / cuDoubleComplex);

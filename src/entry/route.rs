@@ -1,0 +1,199 @@
+//! The order of every intercepted call.
+//!
+//! 1. Made by a native library itself? Straight on.
+//! 2. Every device healthy, nothing learned, none of our handles? Native, and only a failure comes back here.
+//! 3. One of our handles? Served.
+//! 4. Otherwise the policy's verdict: native, and served after all if that fails for want of a kernel; or
+//!    served, and native after all if we have no such combination.
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::boundary::panic::guard;
+use crate::boundary::status::{Error, SUCCESS, may_mean_missing_kernel};
+use crate::handle::registry;
+use crate::log;
+use crate::native::context::Stream;
+use crate::native::find::{Event, Slot};
+use crate::native::inside::{calling_native, inside_native};
+use crate::native::real::clear_missing_kernel_error;
+use crate::policy::learn::{learn, learned};
+use crate::policy::verdict::{Mode, Reason, Verdict, forced_off, native_everywhere, verdict};
+
+/// What a served call did, for the log.
+pub struct Served {
+    /// `key=value` pairs: shapes, layout, types.
+    pub what: String,
+    /// Bytes fetched from the device.
+    pub bytes_in: u64,
+    /// Bytes written to the device.
+    pub bytes_out: u64,
+    /// The engine's kernel.
+    pub kernel: &'static str,
+}
+
+impl Served {
+    /// A call that had nothing to compute: a size of zero.
+    pub fn nothing() -> Served {
+        Served { what: "nothing_to_do".to_owned(), bytes_in: 0, bytes_out: 0, kernel: "none" }
+    }
+}
+
+/// Routes one call of a function that computes. `ours`: an object of ours is among the arguments, so the
+/// real library must not see them; `types` tells apart the element types of one function; `native` calls
+/// the real function with the caller's own arguments; `serve` computes on the host.
+pub fn route(
+    slot: &'static Slot,
+    ours: bool,
+    types: u32,
+    native: impl Fn(*mut c_void) -> c_int,
+    serve: impl FnOnce() -> Result<Served, Error>,
+) -> c_int {
+    if inside_native() {
+        return straight_on(slot, native);
+    }
+    if native_everywhere(slot.library) && !slot.learned.load(Ordering::Relaxed) && !ours {
+        let Some(real) = slot.real() else { return absent(slot) };
+        let status = calling_native(|| native(real));
+        if status == SUCCESS || forced_off() {
+            return status;
+        }
+        return after_native_failure(slot, types, status, serve);
+    }
+    let verdict = if ours {
+        Verdict::compat(Reason::OwnHandle)
+    } else {
+        learned(slot, types).unwrap_or_else(|| verdict(slot.library))
+    };
+    match verdict.mode {
+        Mode::Native => {
+            let Some(real) = slot.real() else { return absent(slot) };
+            let status = calling_native(|| native(real));
+            if status == SUCCESS || forced_off() { status } else { after_native_failure(slot, types, status, serve) }
+        }
+        Mode::Compat => match serve_logged(slot, verdict.reason, serve) {
+            Err(Error::NotSupported(_)) if !ours => straight_on(slot, native),
+            Err(error) => error.status(slot.library),
+            Ok(()) => SUCCESS,
+        },
+    }
+}
+
+/// A function whose answer depends on whose handle it gets, not on the policy: state and destruction.
+pub fn by_owner(
+    slot: &'static Slot,
+    handle: *const c_void,
+    native: impl Fn(*mut c_void) -> c_int,
+    ours: impl FnOnce() -> Result<(), Error>,
+) -> c_int {
+    if inside_native() || !registry::is_ours(handle) {
+        return straight_on(slot, native);
+    }
+    match guard(slot.name(), ours) {
+        Ok(()) => SUCCESS,
+        Err(error) => {
+            log::debug(format_args!("refused fn={} error={error}", slot.name()));
+            error.status(slot.library)
+        }
+    }
+}
+
+/// A function that manages handles itself: `manage` gets the native call, `None` where there is none.
+pub fn managed(
+    slot: &'static Slot,
+    native: impl Fn(*mut c_void) -> c_int,
+    manage: impl FnOnce(Option<&dyn Fn() -> c_int>) -> Result<c_int, Error>,
+) -> c_int {
+    if inside_native() || forced_off() {
+        return straight_on(slot, native);
+    }
+    let real = slot.real();
+    let call = || real.map_or(SUCCESS, |real| calling_native(|| native(real)));
+    let native_call: Option<&dyn Fn() -> c_int> = if real.is_some() { Some(&call) } else { None };
+    guard(slot.name(), || manage(native_call)).unwrap_or_else(|error| error.status(slot.library))
+}
+
+/// The native function with the caller's own arguments.
+fn straight_on(slot: &'static Slot, native: impl Fn(*mut c_void) -> c_int) -> c_int {
+    match slot.real() {
+        Some(real) => calling_native(|| native(real)),
+        None => absent(slot),
+    }
+}
+
+/// The status of a function that the process's native library does not have, or of a missing library.
+fn absent(slot: &'static Slot) -> c_int {
+    if slot.first(Event::Absent) {
+        log::debug(format_args!("refused fn={} reason=absent_in_native_library", slot.name()));
+    }
+    Error::NotInitialized.status(slot.library)
+}
+
+/// A native call failed: if for want of a kernel, it is served, and the function and types stay with us.
+fn after_native_failure(
+    slot: &'static Slot,
+    types: u32,
+    status: c_int,
+    serve: impl FnOnce() -> Result<Served, Error>,
+) -> c_int {
+    if !may_mean_missing_kernel(status) || forced_off() {
+        return status;
+    }
+    let missing_kernel = clear_missing_kernel_error();
+    // A sticky error (an illegal address, say) also ends in EXECUTION_FAILED; then nothing can be served.
+    if !missing_kernel && !Stream(std::ptr::null_mut()).is_healthy() {
+        return status;
+    }
+    match serve_logged(slot, Reason::LearnedFailure(status), serve) {
+        Ok(()) => {
+            learn(slot, types, status);
+            SUCCESS
+        }
+        // What we cannot serve either keeps the real library's own answer.
+        Err(error) => {
+            log::debug(format_args!("refused fn={} error={error} native_status={status}", slot.name()));
+            status
+        }
+    }
+}
+
+fn serve_logged(
+    slot: &'static Slot,
+    reason: Reason,
+    serve: impl FnOnce() -> Result<Served, Error>,
+) -> Result<(), Error> {
+    let started = Instant::now();
+    let outcome = guard(slot.name(), serve);
+    if log::debug_enabled() {
+        match &outcome {
+            Ok(served) => log::debug(format_args!(
+                "served fn={} reason={reason} {} in={} out={} time={:.3}ms kernel={}",
+                slot.name(),
+                served.what,
+                log::bytes(served.bytes_in),
+                log::bytes(served.bytes_out),
+                started.elapsed().as_secs_f64() * 1e3,
+                served.kernel
+            )),
+            Err(error) => log::debug(format_args!("refused fn={} reason={reason} error={error}", slot.name())),
+        }
+    }
+    outcome.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::find::Library;
+
+    #[test]
+    fn a_panic_while_serving_becomes_the_librarys_internal_error() {
+        static SLOT: Slot = Slot::new(Library::Cublas, c"cublasSgemm_v2");
+        let status = match serve_logged(&SLOT, Reason::ForcedOn, || panic!("engine bug")) {
+            Err(error) => error.status(SLOT.library),
+            Ok(()) => SUCCESS,
+        };
+        assert_eq!(status, 14);
+    }
+}

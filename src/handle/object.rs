@@ -1,0 +1,60 @@
+//! What a handle of ours stands for: the state that cuBLAS keeps in a handle.
+//!
+//! Source: <https://docs.nvidia.com/cuda/cublas/#cublas-helper-function-reference>.
+
+use std::ffi::c_int;
+
+use parking_lot::Mutex;
+
+use crate::native::context::{Context, Device, Stream};
+
+/// A library object that we handed out because the real library could not make one.
+pub struct Object {
+    /// The context that was current at creation; a handle belongs to it for life.
+    pub context: Context,
+    /// That context's device.
+    pub device: Device,
+    state: Mutex<State>,
+}
+
+/// What the program sets on a handle; values that do not change our results are kept to be given back.
+#[derive(Clone, Copy)]
+pub struct State {
+    /// `cublasSetStream`; NULL is the legacy default stream.
+    pub stream: Stream,
+    /// `cublasSetPointerMode`: 0 host, 1 device.
+    pub pointer_mode: c_int,
+    /// `cublasSetMathMode`, given back as set.
+    pub math_mode: c_int,
+    /// `cublasSetAtomicsMode`, given back as set.
+    pub atomics_mode: c_int,
+    /// `cublasSetSmCountTarget`, given back as set.
+    pub sm_count_target: c_int,
+}
+
+impl Object {
+    /// A fresh object with cuBLAS's documented defaults.
+    pub fn new(context: Context, device: Device) -> Object {
+        Object {
+            context,
+            device,
+            state: Mutex::new(State {
+                stream: Stream(std::ptr::null_mut()),
+                pointer_mode: 0,
+                math_mode: 0,
+                atomics_mode: 0,
+                sm_count_target: 0,
+            }),
+        }
+    }
+
+    /// The state as it is now.
+    pub fn state(&self) -> State {
+        *self.state.lock()
+    }
+
+    /// Changes the state.
+    pub fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
+    }
+}

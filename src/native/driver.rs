@@ -1,0 +1,115 @@
+//! The CUDA driver functions that we call, loaded once from the process's own driver.
+//!
+//! Source: <https://docs.nvidia.com/cuda/cuda-driver-api/>. Types are cudarc's; results stay integers,
+//! because a newer driver may return a value that a Rust enum does not have.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::sync::OnceLock;
+
+use cudarc::driver::sys::{CUDA_MEMCPY2D_st, CUcontext, CUstream};
+
+/// A `CUresult` that is not `CUDA_SUCCESS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DriverError(pub c_uint);
+
+impl DriverError {
+    /// `CUDA_ERROR_OUT_OF_MEMORY`.
+    pub const OUT_OF_MEMORY: DriverError = DriverError(2);
+    /// `CUDA_ERROR_NOT_INITIALIZED`, also our answer when there is no driver at all.
+    pub const NOT_INITIALIZED: DriverError = DriverError(3);
+    /// `CUDA_ERROR_NOT_READY`: work is pending, nothing is wrong.
+    pub const NOT_READY: DriverError = DriverError(600);
+}
+
+/// `Ok` for `CUDA_SUCCESS`.
+pub fn check(result: c_uint) -> Result<(), DriverError> {
+    if result == 0 { Ok(()) } else { Err(DriverError(result)) }
+}
+
+/// Stamps the table's struct and its loader out of one list of `field: "symbol" (argument types)` rows.
+macro_rules! driver_table {
+    ($($(#[$doc:meta])* $field:ident: $symbol:literal ($($arg:ty),*);)*) => {
+        /// Addresses of driver functions; every one takes what NVIDIA's page of that name says.
+        pub struct Driver {
+            $($(#[$doc])* pub $field: unsafe extern "C" fn($($arg),*) -> c_uint,)*
+            // Keeps the library loaded for as long as the addresses are used: for good.
+            _library: libloading::Library,
+        }
+
+        impl Driver {
+            fn load(library: libloading::Library) -> Result<Driver, libloading::Error> {
+                Ok(Driver {
+                    // SAFETY: each type above restates the prototype on the driver API's page for that
+                    // symbol; NVIDIA keeps the ABI of a suffixed name for good.
+                    $($field: unsafe {
+                        *library.get::<unsafe extern "C" fn($($arg),*) -> c_uint>($symbol)?
+                    },)*
+                    _library: library,
+                })
+            }
+        }
+    };
+}
+
+driver_table! {
+    /// `cuInit`.
+    init: b"cuInit\0" (c_uint);
+    /// `cuDeviceGetCount`.
+    device_get_count: b"cuDeviceGetCount\0" (*mut c_int);
+    /// `cuDeviceGet`.
+    device_get: b"cuDeviceGet\0" (*mut c_int, c_int);
+    /// `cuDeviceGetName`.
+    device_get_name: b"cuDeviceGetName\0" (*mut std::ffi::c_char, c_int, c_int);
+    /// `cuDeviceGetAttribute`.
+    device_get_attribute: b"cuDeviceGetAttribute\0" (*mut c_int, c_uint, c_int);
+    /// `cuDevicePrimaryCtxRetain`.
+    primary_context_retain: b"cuDevicePrimaryCtxRetain\0" (*mut CUcontext, c_int);
+    /// `cuCtxGetCurrent`.
+    context_get_current: b"cuCtxGetCurrent\0" (*mut CUcontext);
+    /// `cuCtxPushCurrent`.
+    context_push: b"cuCtxPushCurrent_v2\0" (CUcontext);
+    /// `cuCtxPopCurrent`.
+    context_pop: b"cuCtxPopCurrent_v2\0" (*mut CUcontext);
+    /// `cuCtxGetDevice`.
+    context_get_device: b"cuCtxGetDevice\0" (*mut c_int);
+    /// `cuPointerGetAttribute`.
+    pointer_get_attribute: b"cuPointerGetAttribute\0" (*mut c_void, c_uint, u64);
+    /// `cuMemGetAddressRange`.
+    mem_get_address_range: b"cuMemGetAddressRange_v2\0" (*mut u64, *mut usize, u64);
+    /// `cuMemAlloc`.
+    mem_alloc: b"cuMemAlloc_v2\0" (*mut u64, usize);
+    /// `cuMemFree`.
+    mem_free: b"cuMemFree_v2\0" (u64);
+    /// `cuMemcpyDtoHAsync`.
+    copy_out_of_device: b"cuMemcpyDtoHAsync_v2\0" (*mut c_void, u64, usize, CUstream);
+    /// `cuMemcpyHtoDAsync`.
+    copy_to_device: b"cuMemcpyHtoDAsync_v2\0" (u64, *const c_void, usize, CUstream);
+    /// `cuMemcpy2DAsync`.
+    copy_2d: b"cuMemcpy2DAsync_v2\0" (*const CUDA_MEMCPY2D_st, CUstream);
+    /// `cuStreamCreate`.
+    stream_create: b"cuStreamCreate\0" (*mut CUstream, c_uint);
+    /// `cuStreamDestroy`.
+    stream_destroy: b"cuStreamDestroy_v2\0" (CUstream);
+    /// `cuStreamSynchronize`.
+    stream_synchronize: b"cuStreamSynchronize\0" (CUstream);
+    /// `cuStreamQuery`.
+    stream_query: b"cuStreamQuery\0" (CUstream);
+    /// `cuStreamIsCapturing`.
+    stream_is_capturing: b"cuStreamIsCapturing\0" (CUstream, *mut c_uint);
+}
+
+/// The process's driver; `NOT_INITIALIZED` where there is none.
+pub fn driver() -> Result<&'static Driver, DriverError> {
+    static DRIVER: OnceLock<Option<Driver>> = OnceLock::new();
+    DRIVER
+        .get_or_init(|| {
+            // SAFETY: loading the driver runs its initialisers, which every CUDA program does anyway; by
+            // the time we are asked, the program has normally loaded it and this only counts a reference.
+            let library = unsafe { libloading::Library::new("libcuda.so.1") }.ok()?;
+            Driver::load(library).ok()
+        })
+        .as_ref()
+        .ok_or(DriverError::NOT_INITIALIZED)
+}

@@ -1,0 +1,88 @@
+//! Linux: `dlopen`/`dlsym` of what is already in the process, raw writes, the load hook.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, OsStr, c_void};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
+
+/// A library that was in the process when we asked; it is kept loaded from then on.
+#[derive(Clone, Copy)]
+pub struct LoadedLibrary(*mut c_void);
+
+// SAFETY: a `dlopen` handle is an opaque token that glibc lets any thread use.
+unsafe impl Send for LoadedLibrary {}
+// SAFETY: as above; `dlsym` takes its own lock.
+unsafe impl Sync for LoadedLibrary {}
+
+impl LoadedLibrary {
+    /// The address of `symbol` in this library (or one it depends on), never one of ours.
+    pub fn symbol(self, symbol: &CStr) -> Option<*mut c_void> {
+        // SAFETY: `self.0` came from a successful `dlopen` and is never closed; `symbol` is a C string.
+        let address = unsafe { libc::dlsym(self.0, symbol.as_ptr()) };
+        foreign(address)
+    }
+}
+
+/// The library `soname` if the process has loaded it; never loads one.
+pub fn find_loaded(soname: &CStr) -> Option<LoadedLibrary> {
+    // SAFETY: RTLD_NOLOAD only looks up; `soname` is a C string.
+    let handle = unsafe { libc::dlopen(soname.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+    (!handle.is_null()).then_some(LoadedLibrary(handle))
+}
+
+/// The next definition of `symbol` after ours in the global scope.
+pub fn next_symbol(symbol: &CStr) -> Option<*mut c_void> {
+    // SAFETY: RTLD_NEXT is a pseudo-handle that `dlsym` accepts; `symbol` is a C string.
+    foreign(unsafe { libc::dlsym(libc::RTLD_NEXT, symbol.as_ptr()) })
+}
+
+fn foreign(address: *mut c_void) -> Option<*mut c_void> {
+    (!address.is_null() && !own_image_contains(address)).then_some(address)
+}
+
+/// Whether `address` lies in this very library: a symbol found there must not count as the native one.
+pub fn own_image_contains(address: *const c_void) -> bool {
+    static OWN_BASE: OnceLock<usize> = OnceLock::new();
+    let own = *OWN_BASE.get_or_init(|| image_base(own_image_contains as *const c_void));
+    own != 0 && image_base(address) == own
+}
+
+/// Load address of the image that holds `address`; 0 if none does.
+fn image_base(address: *const c_void) -> usize {
+    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: `dladdr` accepts any address and writes `info` when it returns non-zero.
+    let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
+    if found == 0 {
+        return 0;
+    }
+    // SAFETY: initialised by `dladdr`, and all-zero bytes are a valid `Dl_info` anyway.
+    unsafe { info.assume_init() }.dli_fbase as usize
+}
+
+/// Writes one finished line to standard error; a closed or full one is not our host's problem.
+pub fn write_stderr(line: &str) {
+    // SAFETY: the buffer is `line.len()` bytes of live memory; `write` has no other precondition.
+    let _ = unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+}
+
+/// Appends one finished line to `path`, opened for this line only: nothing is inherited by a fork, no
+/// descriptor is held in somebody else's process. A symbolic link at `path` is not followed.
+pub fn append_to_file(path: &OsStr, line: &str) {
+    let opened = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path);
+    if let Ok(mut file) = opened {
+        let _ = file.write_all(line.as_bytes());
+    }
+}
+
+/// Runs when the library is loaded: notes the environment, nothing else.
+#[ctor::ctor(unsafe)]
+fn note_environment() {
+    let _ = crate::config::config();
+}

@@ -1,0 +1,6 @@
+//! What differs between systems: finding loaded libraries, writing a line, noting the load.
+//!
+//! Who calls it: `native` and `log`. It knows nothing of CUDA beyond file names.
+
+mod linux;
+pub use linux::{LoadedLibrary, append_to_file, find_loaded, next_symbol, own_image_contains, write_stderr};

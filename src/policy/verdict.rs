@@ -1,0 +1,185 @@
+//! Verdicts: native or host, per device and library, each with its reason.
+//!
+//! | situation | verdict |
+//! |---|---|
+//! | `FORCE_GPU_COMPAT_PATCHES=1` / `0` | compat / native |
+//! | compute capability below `GPU_COMPAT_MIN_SM` | native (trusted) until a call fails for want of a kernel |
+//! | at or above it (suspect) | native if the probe's result is right, else compat |
+//!
+//! A verdict holds for the life of the process.
+
+use std::collections::HashMap;
+use std::ffi::c_int;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::probe::{self, ProbeFailure};
+use crate::config::{Force, config};
+use crate::log;
+use crate::native::context::Device;
+use crate::native::find::{LIBRARY_COUNT, Library};
+
+/// Who computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The real library, on the device.
+    Native,
+    /// We, on the host.
+    Compat,
+}
+
+/// Why; the log, `docs/` and the tests use the words of [`fmt::Display`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// `FORCE_GPU_COMPAT_PATCHES=1`.
+    ForcedOn,
+    /// `FORCE_GPU_COMPAT_PATCHES=0`.
+    ForcedOff,
+    /// The compute capability is below `GPU_COMPAT_MIN_SM`.
+    TrustedSm(u32),
+    /// The real library computed the probe's product correctly.
+    ProbePassed,
+    /// It did not.
+    ProbeFailed(ProbeFailure),
+    /// The device or the driver did not answer; the real library is left to report that itself.
+    NoDevice,
+    /// A native call of this function and type failed with this status for want of a kernel.
+    LearnedFailure(c_int),
+    /// The handle is one of ours: the real library could not make one.
+    OwnHandle,
+    /// The real library could not make a handle and answered with this status.
+    NoNativeHandle(c_int),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::ForcedOn => write!(f, "forced_on"),
+            Reason::ForcedOff => write!(f, "forced_off"),
+            Reason::TrustedSm(sm) => write!(f, "trusted_sm_{sm}"),
+            Reason::ProbePassed => write!(f, "probe_passed"),
+            Reason::ProbeFailed(failure) => write!(f, "probe_failed({failure})"),
+            Reason::NoDevice => write!(f, "no_device"),
+            Reason::LearnedFailure(status) => write!(f, "native_failed(status={status})"),
+            Reason::OwnHandle => write!(f, "own_handle"),
+            Reason::NoNativeHandle(status) => write!(f, "no_native_handle(status={status})"),
+        }
+    }
+}
+
+/// The decision for one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Who computes.
+    pub mode: Mode,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Verdict {
+    /// The host computes, for `reason`.
+    pub fn compat(reason: Reason) -> Verdict {
+        Verdict { mode: Mode::Compat, reason }
+    }
+
+    /// The real library computes, for `reason`.
+    pub fn native(reason: Reason) -> Verdict {
+        Verdict { mode: Mode::Native, reason }
+    }
+}
+
+static VERDICTS: Mutex<Option<HashMap<(Library, Device), Verdict>>> = Mutex::new(None);
+static NATIVE_EVERYWHERE: [AtomicBool; LIBRARY_COUNT] = [const { AtomicBool::new(false) }; LIBRARY_COUNT];
+
+/// The fast answer of the healthy machine: every device runs `library` natively.
+pub fn native_everywhere(library: Library) -> bool {
+    NATIVE_EVERYWHERE[library.index()].load(Ordering::Relaxed)
+}
+
+/// Whether `FORCE_GPU_COMPAT_PATCHES=0` asks for byte-for-byte pass-through.
+pub fn forced_off() -> bool {
+    config().force == Force::Off
+}
+
+/// The verdict for `library` on the device that is current on this thread.
+pub fn verdict(library: Library) -> Verdict {
+    match config().force {
+        Force::On => return announced(library, None, Verdict::compat(Reason::ForcedOn)),
+        Force::Off => {
+            NATIVE_EVERYWHERE[library.index()].store(true, Ordering::Relaxed);
+            return announced(library, None, Verdict::native(Reason::ForcedOff));
+        }
+        Force::Unset => {}
+    }
+    let Ok(device) = Device::current() else { return Verdict::native(Reason::NoDevice) };
+    if let Some(known) = VERDICTS.lock().as_ref().and_then(|known| known.get(&(library, device)).copied()) {
+        return known;
+    }
+    // The probe runs without the lock (it calls the driver); two threads may both probe, and agree.
+    let fresh = judge(library, device);
+    VERDICTS.lock().get_or_insert_default().insert((library, device), fresh);
+    note_whether_all_are_native(library);
+    announced(library, Some(device), fresh)
+}
+
+/// From now on `library` is served on `device`, because it could not even make a handle there.
+pub fn no_native_handle(library: Library, status: c_int) -> Verdict {
+    let verdict = Verdict::compat(Reason::NoNativeHandle(status));
+    let Ok(device) = Device::current() else { return verdict };
+    VERDICTS.lock().get_or_insert_default().insert((library, device), verdict);
+    NATIVE_EVERYWHERE[library.index()].store(false, Ordering::Relaxed);
+    announced(library, Some(device), verdict)
+}
+
+fn judge(library: Library, device: Device) -> Verdict {
+    let Ok(sm) = device.sm() else { return Verdict::native(Reason::NoDevice) };
+    if sm < config().min_sm {
+        return Verdict::native(Reason::TrustedSm(sm));
+    }
+    match probe::run(library) {
+        Ok(()) => Verdict::native(Reason::ProbePassed),
+        Err(failure) => Verdict::compat(Reason::ProbeFailed(failure)),
+    }
+}
+
+/// Sets the fast answer once every device has a native verdict; trusted devices need no visit for that.
+fn note_whether_all_are_native(library: Library) {
+    let Ok(count) = Device::count() else { return };
+    let verdicts = VERDICTS.lock();
+    let all = (0..count).map(Device).all(|device| {
+        match verdicts.as_ref().and_then(|known| known.get(&(library, device))) {
+            Some(verdict) => verdict.mode == Mode::Native,
+            None => device.sm().is_ok_and(|sm| sm < config().min_sm),
+        }
+    });
+    NATIVE_EVERYWHERE[library.index()].store(all, Ordering::Relaxed);
+}
+
+/// Logs a fresh verdict: always in debug; the one "active" line at the first that is not native.
+fn announced(library: Library, device: Option<Device>, verdict: Verdict) -> Verdict {
+    static FORCED_SAID: [AtomicBool; LIBRARY_COUNT] = [const { AtomicBool::new(false) }; LIBRARY_COUNT];
+    if device.is_none() && FORCED_SAID[library.index()].swap(true, Ordering::Relaxed) {
+        return verdict;
+    }
+    log::config_complaints();
+    let mode = if verdict.mode == Mode::Native { "native" } else { "compat" };
+    let reason = verdict.reason;
+    let device = device.or_else(|| Device::current().ok());
+    let name = device.map(Device::name).unwrap_or_default();
+    let sm = device.and_then(|device| device.sm().ok()).unwrap_or(0);
+    let ordinal = device.map_or(-1, |device| device.0);
+    log::debug(format_args!(
+        "verdict library={} device={ordinal} name={name:?} sm={sm} mode={mode} reason={reason}",
+        library.name()
+    ));
+    if verdict.mode == Mode::Compat {
+        log::active_once(format_args!(
+            "device={ordinal} name={name:?} sm={sm} library={} reason={reason}: computing on the host where the device \
+             cannot (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)",
+            library.name()
+        ));
+    }
+    verdict
+}

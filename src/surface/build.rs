@@ -1,0 +1,49 @@
+//! Table row → macro call.
+//!
+//! | row | becomes |
+//! |---|---|
+//! | `name served entry types…` | `cublas_entry!(name, types…);` (`cublaslt_entry!` for cuBLASLt) |
+//! | `name refused` | `refused!(Library, name);` |
+//! | `name refused_algo` | `cublaslt_refused_algo!(name);` |
+//! | `name forwarded` | nothing: the program binds to the native library |
+//!
+//! All rows together also become `TREATMENTS`, for tests and documentation.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+fn main() {
+    let mut code = String::new();
+    let mut treatments = String::new();
+    for (table, library, prefix) in [("cublas", "Cublas", "cublas"), ("cublaslt", "CublasLt", "cublaslt")] {
+        let path = format!("src/surface/{table}.table");
+        println!("cargo::rerun-if-changed={path}");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        for row in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let words: Vec<&str> = row.split_whitespace().collect();
+            let (name, treatment) = (words[0], words[1]);
+            match treatment {
+                "served" => {
+                    let arguments = [&[name], &words[3..]].concat().join(", ");
+                    let _ = writeln!(code, "{prefix}_{}!({arguments});", words[2]);
+                }
+                "refused" => {
+                    let _ = writeln!(code, "refused!({library}, {name});");
+                }
+                "refused_algo" => {
+                    let _ = writeln!(code, "{prefix}_refused_algo!({name});");
+                }
+                "forwarded" => {}
+                other => panic!("{path}: {name} has the unknown treatment {other:?}"),
+            }
+            let _ = writeln!(treatments, "    ({table:?}, {name:?}, {treatment:?}),");
+        }
+    }
+    let _ = writeln!(
+        code,
+        "/// Every row of the tables: library, symbol, treatment.\n\
+         pub const TREATMENTS: &[(&str, &str, &str)] = &[\n{treatments}];"
+    );
+    let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
+    std::fs::write(Path::new(&out).join("surface.rs"), code).expect("OUT_DIR is writable");
+}
