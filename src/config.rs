@@ -127,11 +127,7 @@ fn text(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<String>
     lookup(name).map(|value| value.to_string_lossy().trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-fn flag(
-    name: &str,
-    lookup: &dyn Fn(&str) -> Option<OsString>,
-    complaints: &mut Vec<String>,
-) -> Option<bool> {
+fn flag(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Option<bool> {
     match text(name, lookup)?.as_str() {
         "1" => Some(true),
         "0" => Some(false),
@@ -142,7 +138,11 @@ fn flag(
     }
 }
 
-fn number(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Option<u32> {
+fn number(
+    name: &str,
+    lookup: &dyn Fn(&str) -> Option<OsString>,
+    complaints: &mut Vec<String>,
+) -> Option<u32> {
     let value = text(name, lookup)?;
     if let Ok(number) = value.parse() {
         return Some(number);

@@ -5,7 +5,9 @@
 
 use std::ffi::c_int;
 
-use cudarc::cublas::sys::{cublasComputeType_t as ComputeType, cublasOperation_t as Operation, cudaDataType_t as CudaType};
+use cudarc::cublas::sys::{
+    cublasComputeType_t as ComputeType, cublasOperation_t as Operation, cudaDataType_t as CudaType,
+};
 
 use super::status::Error;
 

@@ -64,7 +64,8 @@ pub unsafe extern "C" fn refused_jump() {
 /// Where a refused function's call goes on: the native function, or [`not_supported`].
 extern "C" fn target(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {
     // Nothing below can panic on valid slots, but a panic here would cross the naked frame: guard it.
-    super::panic::guard(slot.name(), || Ok(decide(first_argument, slot))).unwrap_or(not_supported as *const c_void)
+    super::panic::guard(slot.name(), || Ok(decide(first_argument, slot)))
+        .unwrap_or(not_supported as *const c_void)
 }
 
 fn decide(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {

@@ -11,4 +11,6 @@ pub mod panic;
 pub mod status;
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-compile_error!("gpucompat serves x86-64 Linux; another system needs its own forwarding jump and platform module");
+compile_error!(
+    "gpucompat serves x86-64 Linux; another system needs its own forwarding jump and platform module"
+);

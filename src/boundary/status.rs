@@ -42,7 +42,9 @@ impl Error {
                 Error::AllocFailed | Error::ExecutionFailed(DriverError::OUT_OF_MEMORY) => {
                     CublasStatus::CUBLAS_STATUS_ALLOC_FAILED
                 }
-                Error::ExecutionFailed(_) | Error::BadAddress(_) => CublasStatus::CUBLAS_STATUS_EXECUTION_FAILED,
+                Error::ExecutionFailed(_) | Error::BadAddress(_) => {
+                    CublasStatus::CUBLAS_STATUS_EXECUTION_FAILED
+                }
                 Error::Internal => CublasStatus::CUBLAS_STATUS_INTERNAL_ERROR,
             },
         };

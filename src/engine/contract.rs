@@ -15,7 +15,10 @@ pub fn check<A, B, C>(shape: GemmShape, a: &MatRef<'_, A>, b: &MatRef<'_, B>, c:
     let strides = [c.row_stride, c.col_stride, c.batch_stride];
     let end = extent([m, n, batch], strides);
     assert!(end <= c.data.len(), "C reaches to {end}, its slice to {}", c.data.len());
-    assert!(is_injective([m, n, batch], strides), "elements of C share a place: {shape:?}, strides {strides:?}");
+    assert!(
+        is_injective([m, n, batch], strides),
+        "elements of C share a place: {shape:?}, strides {strides:?}"
+    );
 }
 
 /// One past the last index that these sizes and strides reach; 0 if any size is 0.

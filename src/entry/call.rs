@@ -43,7 +43,11 @@ impl Call {
     }
 
     /// A call that names its stream and takes host scalars (cuBLASLt, the legacy interface).
-    pub fn on_stream(handle: *const c_void, stream: Stream, pointer_mode: PointerMode) -> Result<Call, Error> {
+    pub fn on_stream(
+        handle: *const c_void,
+        stream: Stream,
+        pointer_mode: PointerMode,
+    ) -> Result<Call, Error> {
         let transfer = match owner(handle) {
             Some(Owner::Ours(object)) => Transfer::on(object.context, object.device, stream)?,
             Some(Owner::Real) | None => current(stream)?,

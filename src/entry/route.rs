@@ -70,7 +70,11 @@ pub fn route(
         Mode::Native => {
             let Some(real) = slot.real() else { return absent(slot) };
             let status = calling_native(|| native(real));
-            if status == SUCCESS || forced_off() { status } else { after_native_failure(slot, types, status, serve) }
+            if status == SUCCESS || forced_off() {
+                status
+            } else {
+                after_native_failure(slot, types, status, serve)
+            }
         }
         Mode::Compat => match serve_logged(slot, verdict.reason, serve) {
             Err(Error::NotSupported(_)) if !ours => straight_on(slot, native),
@@ -176,7 +180,9 @@ fn serve_logged(
                 started.elapsed().as_secs_f64() * 1e3,
                 served.kernel
             )),
-            Err(error) => log::debug(format_args!("refused fn={} reason={reason} error={error}", slot.name())),
+            Err(error) => {
+                log::debug(format_args!("refused fn={} reason={reason} error={error}", slot.name()))
+            }
         }
     }
     outcome.map(|_| ())

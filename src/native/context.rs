@@ -66,8 +66,9 @@ impl Device {
         let Ok(driver) = driver() else { return String::new() };
         let mut name = [0u8; 256];
         // SAFETY: the driver writes at most `name.len()` bytes, the terminator included.
-        let result =
-            unsafe { (driver.device_get_name)(name.as_mut_ptr().cast::<c_char>(), name.len() as c_int, self.0) };
+        let result = unsafe {
+            (driver.device_get_name)(name.as_mut_ptr().cast::<c_char>(), name.len() as c_int, self.0)
+        };
         let length = name.iter().position(|&byte| byte == 0).unwrap_or(0);
         if result == 0 { String::from_utf8_lossy(&name[..length]).into_owned() } else { String::new() }
     }

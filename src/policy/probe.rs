@@ -152,8 +152,20 @@ impl Workbench {
             // pointer mode is a new handle's default).
             status = unsafe {
                 sgemm(
-                    handle, 0, 0, order, order, order, &raw const one, at(0), order, at(1), order,
-                    &raw const zero, at(2), order,
+                    handle,
+                    0,
+                    0,
+                    order,
+                    order,
+                    order,
+                    &raw const one,
+                    at(0),
+                    order,
+                    at(1),
+                    order,
+                    &raw const zero,
+                    at(2),
+                    order,
                 )
             };
         }
@@ -181,7 +193,9 @@ impl Workbench {
         let mut matrix = vec![0.0f32; ELEMENTS];
         let source = self.memory + (position * BYTES) as u64;
         // SAFETY: as in `upload`, the other way round.
-        check(unsafe { (driver.copy_out_of_device)(matrix.as_mut_ptr().cast(), source, BYTES, self.stream) })?;
+        check(unsafe {
+            (driver.copy_out_of_device)(matrix.as_mut_ptr().cast(), source, BYTES, self.stream)
+        })?;
         self.synchronize()?;
         Ok(matrix)
     }

@@ -29,7 +29,11 @@ const MEMORYTYPE_HOST: u32 = 1;
 pub fn classify(address: u64, device: Device) -> Result<Memory, DriverError> {
     let Some(kind) = attribute::<u32>(Attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)? else {
         // Memory that no CUDA call made: legal only where the device walks the host's page tables.
-        return Ok(if device.reads_pageable_memory() { Memory::Host { bytes: None } } else { Memory::Unreachable });
+        return Ok(if device.reads_pageable_memory() {
+            Memory::Host { bytes: None }
+        } else {
+            Memory::Unreachable
+        });
     };
     let managed = attribute::<u32>(Attribute::CU_POINTER_ATTRIBUTE_IS_MANAGED, address)?.unwrap_or(0) != 0;
     if managed && device.shares_managed_memory() || !managed && kind == MEMORYTYPE_HOST {

@@ -78,14 +78,17 @@ impl Region {
     pub fn plan(&self, element_bytes: usize) -> Result<CopyPlan, Error> {
         let matrix = self.rows.checked_mul(self.cols).ok_or(Error::AllocFailed)?;
         // The last column ends at (cols − 1)·ld + rows; an extent that overflows can't be allocated memory.
-        let extent = self.cols.saturating_sub(1).checked_mul(self.ld).and_then(|last| last.checked_add(self.rows));
+        let extent =
+            self.cols.saturating_sub(1).checked_mul(self.ld).and_then(|last| last.checked_add(self.rows));
         extent.and_then(|elements| elements.checked_mul(element_bytes)).ok_or(Error::AllocFailed)?;
         if matrix == 0 {
             let layout = HostLayout { col_stride: self.rows, batch_stride: 0, elements: 0 };
             return Ok(CopyPlan { layout, rectangles: Vec::new() });
         }
         match &self.bases {
-            Bases::Strided { base, stride, count } => self.plan_strided(matrix, *base, *stride, *count, element_bytes),
+            Bases::Strided { base, stride, count } => {
+                self.plan_strided(matrix, *base, *stride, *count, element_bytes)
+            }
             Bases::List(addresses) => {
                 let layout = self.packed(matrix, addresses.len())?;
                 let at = |(index, &device): (usize, &u64)| self.one_matrix(device, index * matrix);
@@ -128,14 +131,27 @@ impl Region {
         if let Ok(step) = usize::try_from(stride) {
             if ld == rows && step == matrix {
                 let width = layout.elements;
-                let whole =
-                    Rectangle { device: base, host: 0, width, height: 1, device_pitch: width, host_pitch: width };
+                let whole = Rectangle {
+                    device: base,
+                    host: 0,
+                    width,
+                    height: 1,
+                    device_pitch: width,
+                    host_pitch: width,
+                };
                 return Ok(CopyPlan { layout, rectangles: vec![whole] });
             }
             if ld.checked_mul(cols) == Some(step) {
                 // The batch goes on where the columns end: one rectangle of cols·count columns.
                 let height = cols.checked_mul(count).ok_or(Error::AllocFailed)?;
-                let whole = Rectangle { device: base, host: 0, width: rows, height, device_pitch: ld, host_pitch: rows };
+                let whole = Rectangle {
+                    device: base,
+                    host: 0,
+                    width: rows,
+                    height,
+                    device_pitch: ld,
+                    host_pitch: rows,
+                };
                 return Ok(CopyPlan { layout, rectangles: vec![whole] });
             }
             if step == rows && count.checked_mul(rows).is_some_and(|width| width <= ld) {
@@ -156,7 +172,9 @@ impl Region {
         let distance = i128::from(stride) * element_bytes as i128;
         let at = |index: usize| {
             let device = i128::from(base) + distance * index as i128;
-            u64::try_from(device).map(|device| self.one_matrix(device, index * matrix)).map_err(|_| Error::BadAddress("stride"))
+            u64::try_from(device)
+                .map(|device| self.one_matrix(device, index * matrix))
+                .map_err(|_| Error::BadAddress("stride"))
         };
         Ok(CopyPlan { layout, rectangles: (0..count).map(at).collect::<Result<_, _>>()? })
     }

@@ -150,7 +150,12 @@ impl Transfer {
     }
 
     /// Reads `count` consecutive elements at `address` at once (pointer arrays, device-side scalars).
-    pub fn read_now<T: Plain>(&self, name: &'static str, address: u64, count: usize) -> Result<Staged<'_, T>, Error> {
+    pub fn read_now<T: Plain>(
+        &self,
+        name: &'static str,
+        address: u64,
+        count: usize,
+    ) -> Result<Staged<'_, T>, Error> {
         let bases = Bases::Strided { base: address, stride: 0, count: 1 };
         let staged = self.copy_in(name, &Region { rows: count, cols: 1, ld: count.max(1), bases })?;
         self.wait()?;
@@ -160,7 +165,9 @@ impl Transfer {
     /// The address and layout of `region` if the host can read all of it where it is.
     fn readable_in_place<T: Plain>(&self, region: &Region) -> Result<Option<(*const T, HostLayout)>, Error> {
         let Bases::Strided { base, stride, count } = region.bases else { return Ok(None) };
-        let (Ok(step), true) = (usize::try_from(stride), region.rows * region.cols * count > 0) else { return Ok(None) };
+        let (Ok(step), true) = (usize::try_from(stride), region.rows * region.cols * count > 0) else {
+            return Ok(None);
+        };
         let Memory::Host { bytes: Some(bytes) } = classify(base, self.device)? else { return Ok(None) };
         let last = (count - 1).checked_mul(step).zip((region.cols - 1).checked_mul(region.ld));
         let extent = last.and_then(|(batch, col)| batch.checked_add(col)?.checked_add(region.rows));
@@ -174,7 +181,12 @@ impl Transfer {
     }
 
     /// Queues every copy of a staged operand's plan.
-    fn run_plan<T: Plain>(&self, name: &'static str, staged: &mut Staged<'_, T>, direction: Direction) -> Result<(), Error> {
+    fn run_plan<T: Plain>(
+        &self,
+        name: &'static str,
+        staged: &mut Staged<'_, T>,
+        direction: Direction,
+    ) -> Result<(), Error> {
         let Elements::Copied(buffer) = &mut staged.elements else { return Ok(()) };
         let host = buffer.as_mut_ptr();
         staged
@@ -210,7 +222,12 @@ impl Transfer {
         }
     }
 
-    fn queue_rectangle<T: Plain>(&self, copy: &Rectangle, direction: Direction, host: *mut T) -> Result<(), DriverError> {
+    fn queue_rectangle<T: Plain>(
+        &self,
+        copy: &Rectangle,
+        direction: Direction,
+        host: *mut T,
+    ) -> Result<(), DriverError> {
         let size = size_of::<T>();
         if copy.height == 1 {
             return self.queue_run(copy.device, host.cast(), copy.width * size, direction);
@@ -218,7 +235,12 @@ impl Transfer {
         if copy.device_pitch * size > MAX_PITCH_BYTES {
             return (0..copy.height).try_for_each(|run| {
                 let device = copy.device + (run * copy.device_pitch * size) as u64;
-                self.queue_run(device, host.wrapping_add(run * copy.host_pitch).cast(), copy.width * size, direction)
+                self.queue_run(
+                    device,
+                    host.wrapping_add(run * copy.host_pitch).cast(),
+                    copy.width * size,
+                    direction,
+                )
             });
         }
         let (device_pitch, host_pitch) = (copy.device_pitch * size, copy.host_pitch * size);
@@ -249,7 +271,13 @@ impl Transfer {
         check(unsafe { (driver()?.copy_2d)(&raw const copy, self.stream.0) })
     }
 
-    fn queue_run(&self, device: u64, host: *mut c_void, bytes: usize, direction: Direction) -> Result<(), DriverError> {
+    fn queue_run(
+        &self,
+        device: u64,
+        host: *mut c_void,
+        bytes: usize,
+        direction: Direction,
+    ) -> Result<(), DriverError> {
         let driver = driver()?;
         // SAFETY: as in `queue_rectangle`, one run.
         check(unsafe {
@@ -279,6 +307,12 @@ fn copy_visible<T: Plain>(copy: &Rectangle, direction: Direction, host: *mut T) 
         // SAFETY: the driver says the host may touch this allocation, to whose end `copy_rectangle` has
         // compared the extent; ours is inside the staging buffer; bytes have no alignment, and the two
         // never overlap since the buffer is freshly allocated.
-        unsafe { std::ptr::copy_nonoverlapping(source.cast::<u8>(), target.cast::<u8>(), copy.width * size_of::<T>()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                source.cast::<u8>(),
+                target.cast::<u8>(),
+                copy.width * size_of::<T>(),
+            )
+        };
     }
 }

@@ -25,8 +25,10 @@ fn products(criterion: &mut Criterion) {
         group.bench_function(format!("{m}x{n}x{k}"), |bencher| {
             bencher.iter(|| {
                 let shape = GemmShape { m, n, k, batch: 1 };
-                let a = MatRef { data: &a, row_stride: k, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
-                let b = MatRef { data: &b, row_stride: 1, col_stride: k, batch_stride: 0, conjugate: Conj::No };
+                let a =
+                    MatRef { data: &a, row_stride: k, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
+                let b =
+                    MatRef { data: &b, row_stride: 1, col_stride: k, batch_stride: 0, conjugate: Conj::No };
                 let c = MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 };
                 gemm(shape, 1.0f32, a, b, 0.0, c)
             });

@@ -104,7 +104,14 @@ impl BlockProduct for i32 {
 }
 
 /// `C ← A·B + C·[keep]` on slices, C packed by rows (`n` apart): the accumulating step of a tile.
-pub fn accumulate<T: BlockProduct>(sizes: [usize; 3], one: T, a: Block<'_, T>, b: Block<'_, T>, keep: T, c: &mut [T]) {
+pub fn accumulate<T: BlockProduct>(
+    sizes: [usize; 3],
+    one: T,
+    a: Block<'_, T>,
+    b: Block<'_, T>,
+    keep: T,
+    c: &mut [T],
+) {
     let [m, n, k] = sizes;
     assert!(extent([m, k, 1], [a.row_stride, a.col_stride, 0]) <= a.data.len());
     assert!(extent([k, n, 1], [b.row_stride, b.col_stride, 0]) <= b.data.len());

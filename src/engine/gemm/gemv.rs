@@ -22,7 +22,8 @@ pub fn gemv<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
 ) {
     // As matrix[i]·vector: rows of A with B's column, or columns of B with A's row.
     let column = shape.n == 1;
-    let (matrix, vector, length) = if column { (a, b, shape.m) } else { (transposed(b), transposed(a), shape.n) };
+    let (matrix, vector, length) =
+        if column { (a, b, shape.m) } else { (transposed(b), transposed(a), shape.n) };
     let at = |index: usize| {
         let (batch, position) = (index / length, index % length);
         if column { [batch, position, 0] } else { [batch, 0, position] }
@@ -58,7 +59,8 @@ fn products<T: Input<Acc>, Acc: Accumulator>(
                 widen(vector, first, vector.row_stride, &mut factors[..depth.len()]);
                 of_batch = Some(batch);
             }
-            let first = batch * matrix.batch_stride + position * matrix.row_stride + depth.start * matrix.col_stride;
+            let first =
+                batch * matrix.batch_stride + position * matrix.row_stride + depth.start * matrix.col_stride;
             widen(matrix, first, matrix.col_stride, &mut row[..depth.len()]);
             *sum = dot(*sum, &row[..depth.len()], &factors[..depth.len()]);
         }
@@ -66,7 +68,12 @@ fn products<T: Input<Acc>, Acc: Accumulator>(
 }
 
 /// Widens (and conjugates, if asked) `target.len()` elements from `first` on, `stride` apart.
-fn widen<T: Input<Acc>, Acc: Accumulator>(operand: &MatRef<'_, T>, first: usize, stride: usize, target: &mut [Acc]) {
+fn widen<T: Input<Acc>, Acc: Accumulator>(
+    operand: &MatRef<'_, T>,
+    first: usize,
+    stride: usize,
+    target: &mut [Acc],
+) {
     if stride == 1 {
         T::widen_run(&operand.data[first..first + target.len()], target);
     } else {

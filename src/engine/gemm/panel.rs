@@ -30,7 +30,8 @@ impl<Acc: Accumulator> Panel<Acc> {
         (self.row_stride, self.col_stride) = if by_rows { (width, 1) } else { (1, height) };
         self.data.clear();
         self.data.resize(height * width, Acc::zero());
-        let origin = batch * operand.batch_stride + rows.start * operand.row_stride + cols.start * operand.col_stride;
+        let origin =
+            batch * operand.batch_stride + rows.start * operand.row_stride + cols.start * operand.col_stride;
         // Runs go along columns, or along rows where only those are contiguous.
         let (run, step, stride) = if by_rows {
             (width, operand.row_stride, operand.col_stride)

@@ -46,7 +46,9 @@ impl Tiling {
     fn get(&self, index: usize) -> Tile {
         let down = self.shape.m.div_ceil(self.rows);
         let across = self.shape.n.div_ceil(self.cols);
-        let part = |position: usize, side: usize, length: usize| position * side..((position + 1) * side).min(length);
+        let part = |position: usize, side: usize, length: usize| {
+            position * side..((position + 1) * side).min(length)
+        };
         Tile {
             batch: index / (down * across),
             rows: part(index % down, self.rows, self.shape.m),
@@ -74,7 +76,11 @@ impl Places {
 }
 
 /// No product: `D ← act(β·C + bias)`.
-pub fn scale<Out: Output<Acc>, Acc: Accumulator>(shape: GemmShape, finish: &Finish<'_, Acc, Out>, d: MatMut<'_, Out>) {
+pub fn scale<Out: Output<Acc>, Acc: Accumulator>(
+    shape: GemmShape,
+    finish: &Finish<'_, Acc, Out>,
+    d: MatMut<'_, Out>,
+) {
     let places = Places::of(&d);
     let output = SharedOutput::new(d.data);
     let tiling = Tiling::of(shape);
@@ -180,7 +186,10 @@ pub fn each_output<Out: Output<Acc>, Acc: Accumulator>(
         sums(range.clone(), results);
         for (index, &sum) in range.zip(results.iter()) {
             // SAFETY: output `index` belongs to this chunk alone; `at` is one-to-one.
-            unsafe { output.replace(places.index(at(index)), |current| finish.element(at(index), Some(sum), current)) };
+            unsafe {
+                output
+                    .replace(places.index(at(index)), |current| finish.element(at(index), Some(sum), current))
+            };
         }
     });
 }

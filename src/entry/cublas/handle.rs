@@ -24,52 +24,70 @@ macro_rules! cublas_create {
         managed(native) $crate::entry::cublas::handle::create($crate::native::find::Library::Cublas, out, native) } };
 }
 macro_rules! cublas_destroy {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void)
-        managed(native) $crate::entry::cublas::handle::destroy(handle, native) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void)
+        managed(native) $crate::entry::cublas::handle::destroy(handle, native) }
+    };
 }
 macro_rules! cublas_get_version {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, version: *mut c_int)
-        by_owner(handle) $crate::entry::cublas::handle::version(version) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, version: *mut c_int)
+        by_owner(handle) $crate::entry::cublas::handle::version(version) }
+    };
 }
 macro_rules! cublas_get_property {
-    ($symbol:ident) => { export! { $symbol of Cublas (kind: c_int, value: *mut c_int)
-        managed(native) $crate::entry::cublas::handle::property(kind, value, native) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (kind: c_int, value: *mut c_int)
+        managed(native) $crate::entry::cublas::handle::property(kind, value, native) }
+    };
 }
 macro_rules! cublas_set_stream {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, stream: *mut c_void)
-        by_owner(handle) $crate::entry::cublas::handle::set_stream(handle, stream) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, stream: *mut c_void)
+        by_owner(handle) $crate::entry::cublas::handle::set_stream(handle, stream) }
+    };
 }
 macro_rules! cublas_get_stream {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, stream: *mut *mut c_void)
-        by_owner(handle) $crate::entry::cublas::handle::get(handle, stream, |state| state.stream.0.cast()) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, stream: *mut *mut c_void)
+        by_owner(handle) $crate::entry::cublas::handle::get(handle, stream, |state| state.stream.0.cast()) }
+    };
 }
 macro_rules! cublas_set_workspace {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, workspace: *mut c_void, bytes: usize)
-        by_owner(handle) $crate::entry::cublas::handle::set_workspace(handle, workspace, bytes) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, workspace: *mut c_void, bytes: usize)
+        by_owner(handle) $crate::entry::cublas::handle::set_workspace(handle, workspace, bytes) }
+    };
 }
 macro_rules! cublas_set_pointer_mode {
     ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, mode: c_int)
         by_owner(handle) $crate::entry::cublas::handle::set(handle, mode, 0..=1, |state| &mut state.pointer_mode) } };
 }
 macro_rules! cublas_get_pointer_mode {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, mode: *mut c_int)
-        by_owner(handle) $crate::entry::cublas::handle::get(handle, mode, |state| state.pointer_mode) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, mode: *mut c_int)
+        by_owner(handle) $crate::entry::cublas::handle::get(handle, mode, |state| state.pointer_mode) }
+    };
 }
 macro_rules! cublas_set_math_mode {
     ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, mode: c_int)
         by_owner(handle) $crate::entry::cublas::handle::set(handle, mode, 0..=c_int::MAX, |state| &mut state.math_mode) } };
 }
 macro_rules! cublas_get_math_mode {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, mode: *mut c_int)
-        by_owner(handle) $crate::entry::cublas::handle::get(handle, mode, |state| state.math_mode) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, mode: *mut c_int)
+        by_owner(handle) $crate::entry::cublas::handle::get(handle, mode, |state| state.math_mode) }
+    };
 }
 macro_rules! cublas_set_atomics_mode {
     ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, mode: c_int)
         by_owner(handle) $crate::entry::cublas::handle::set(handle, mode, 0..=1, |state| &mut state.atomics_mode) } };
 }
 macro_rules! cublas_get_atomics_mode {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, mode: *mut c_int)
-        by_owner(handle) $crate::entry::cublas::handle::get(handle, mode, |state| state.atomics_mode) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, mode: *mut c_int)
+        by_owner(handle) $crate::entry::cublas::handle::get(handle, mode, |state| state.atomics_mode) }
+    };
 }
 macro_rules! cublas_set_sm_count_target {
     ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, count: c_int)
@@ -77,8 +95,10 @@ macro_rules! cublas_set_sm_count_target {
             $crate::entry::cublas::handle::set(handle, count, 0..=c_int::MAX, |state| &mut state.sm_count_target) } };
 }
 macro_rules! cublas_get_sm_count_target {
-    ($symbol:ident) => { export! { $symbol of Cublas (handle: *mut c_void, count: *mut c_int)
-        by_owner(handle) $crate::entry::cublas::handle::get(handle, count, |state| state.sm_count_target) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (handle: *mut c_void, count: *mut c_int)
+        by_owner(handle) $crate::entry::cublas::handle::get(handle, count, |state| state.sm_count_target) }
+    };
 }
 macro_rules! cublas_status_name {
     ($symbol:ident) => {
@@ -100,7 +120,11 @@ macro_rules! cublas_status_string {
 ///
 /// Errors: `INVALID_VALUE` for a null `out`; the real library's own status if it failed for a reason that
 /// a missing kernel does not explain (memory, licence).
-pub fn create(library: Library, out: *mut *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
+pub fn create(
+    library: Library,
+    out: *mut *mut c_void,
+    native: Option<&dyn Fn() -> c_int>,
+) -> Result<c_int, Error> {
     if out.is_null() {
         return Err(Error::InvalidValue("handle"));
     }

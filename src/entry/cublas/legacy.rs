@@ -22,17 +22,25 @@ use crate::native::inside::calling_native;
 use crate::policy::verdict::forced_off;
 
 macro_rules! cublas_legacy_init {
-    ($symbol:ident) => { export! { $symbol of Cublas () managed(native) $crate::entry::cublas::legacy::init(native) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas () managed(native) $crate::entry::cublas::legacy::init(native) }
+    };
 }
 macro_rules! cublas_legacy_shutdown {
-    ($symbol:ident) => { export! { $symbol of Cublas () managed(native) $crate::entry::cublas::legacy::shutdown(native) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas () managed(native) $crate::entry::cublas::legacy::shutdown(native) }
+    };
 }
 macro_rules! cublas_legacy_get_error {
-    ($symbol:ident) => { export! { $symbol of Cublas () managed(native) $crate::entry::cublas::legacy::take_error(native) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas () managed(native) $crate::entry::cublas::legacy::take_error(native) }
+    };
 }
 macro_rules! cublas_legacy_set_stream {
-    ($symbol:ident) => { export! { $symbol of Cublas (stream: *mut c_void)
-        managed(native) $crate::entry::cublas::legacy::set_stream(stream, native) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (stream: *mut c_void)
+        managed(native) $crate::entry::cublas::legacy::set_stream(stream, native) }
+    };
 }
 macro_rules! cublas_legacy_gemm {
     ($symbol:ident, $T:ident) => { export! { $symbol of Cublas (
@@ -81,7 +89,8 @@ pub fn take_error(native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
     let ours = ERROR.swap(SUCCESS, Ordering::Relaxed);
     let native = native.map_or(SUCCESS, |call| call());
     let not_started = Error::NotInitialized.status(Library::Cublas);
-    let of_real_library = if INITIALISED_BY_US.load(Ordering::Relaxed) && native == not_started { SUCCESS } else { native };
+    let of_real_library =
+        if INITIALISED_BY_US.load(Ordering::Relaxed) && native == not_started { SUCCESS } else { native };
     Ok(if ours == SUCCESS { of_real_library } else { ours })
 }
 
@@ -108,7 +117,9 @@ pub fn native_error() -> c_int {
     }
     SLOT.real().map_or(SUCCESS, |real| {
         // SAFETY: the slot names `cublasStatus cublasGetError(void)`.
-        calling_native(|| unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(real)() })
+        calling_native(|| unsafe {
+            std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(real)()
+        })
     })
 }
 

@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn the_documented_rows_pass_and_others_do_not() {
         let (f32, f16, bf16, i8, i32, f64) = (0, 2, 14, 3, 10, 1);
-        assert_eq!(Types::of_gemm_ex(bf16, bf16, f32, COMPUTE_32F).map(|types| types.scale), Ok(DataType::F32));
+        assert_eq!(
+            Types::of_gemm_ex(bf16, bf16, f32, COMPUTE_32F).map(|types| types.scale),
+            Ok(DataType::F32)
+        );
         assert!(Types::of_gemm_ex(i8, i8, i32, COMPUTE_32I).is_ok());
         assert!(Types::of_gemm_ex(i8, i8, f32, COMPUTE_32F).is_ok());
         assert!(Types::of_gemm_ex(f64, f64, f64, COMPUTE_32F).is_err());

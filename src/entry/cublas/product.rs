@@ -254,19 +254,8 @@ impl Problem {
         if args.alpha.is_null() || args.beta.is_null() {
             return Err(Error::InvalidValue(if args.alpha.is_null() { "alpha" } else { "beta" }));
         }
-        let problem = Problem {
-            m,
-            n,
-            k,
-            count,
-            batch: args.batch,
-            a,
-            b,
-            c,
-            alpha: args.alpha,
-            beta: args.beta,
-            types,
-        };
+        let problem =
+            Problem { m, n, k, count, batch: args.batch, a, b, c, alpha: args.alpha, beta: args.beta, types };
         if !problem.is_empty() && args.c == 0 {
             return Err(Error::InvalidValue("c"));
         }
@@ -278,7 +267,12 @@ impl Problem {
     }
 
     /// Stages A or B; nothing if the product has no depth.
-    fn stage_input<'c, T: Plain>(&self, call: &'c Call, matrix: &Matrix, depth: usize) -> Result<Option<Staged<'c, T>>, Error> {
+    fn stage_input<'c, T: Plain>(
+        &self,
+        call: &'c Call,
+        matrix: &Matrix,
+        depth: usize,
+    ) -> Result<Option<Staged<'c, T>>, Error> {
         if depth == 0 {
             return Ok(None);
         }
@@ -370,7 +364,10 @@ mod tests {
         assert_eq!(bad(&|args| args.alpha = std::ptr::null()), Error::InvalidValue("alpha"));
         assert_eq!(bad(&|args| args.beta = std::ptr::null()), Error::InvalidValue("beta"));
         assert_eq!(bad(&|args| args.c = 0), Error::InvalidValue("c"));
-        assert_eq!(bad(&|args| args.batch = Batch::Pointers { count: -1 }), Error::InvalidValue("batchCount"));
+        assert_eq!(
+            bad(&|args| args.batch = Batch::Pointers { count: -1 }),
+            Error::InvalidValue("batchCount")
+        );
     }
 
     #[test]

@@ -35,4 +35,10 @@ macro_rules! cuda_element {
         }
     )*};
 }
-cuda_element!(f16 = F16 / u16, f32 = F32 / f32, f64 = F64 / f64, c32 = C32 / cuComplex, c64 = C64 / cuDoubleComplex);
+cuda_element!(
+    f16 = F16 / u16,
+    f32 = F32 / f32,
+    f64 = F64 / f64,
+    c32 = C32 / cuComplex,
+    c64 = C64 / cuDoubleComplex
+);

@@ -10,7 +10,9 @@
 
 use std::ffi::{c_int, c_void};
 
-use cudarc::cublaslt::sys::{cublasLtMatmulAlgo_t as Algorithm, cublasLtMatmulHeuristicResult_t as HeuristicResult, cublasStatus_t};
+use cudarc::cublaslt::sys::{
+    cublasLtMatmulAlgo_t as Algorithm, cublasLtMatmulHeuristicResult_t as HeuristicResult, cublasStatus_t,
+};
 
 use super::matmul::{Args, Problem};
 use crate::boundary::status::{Error, SUCCESS};
@@ -60,7 +62,12 @@ pub fn judge(status: c_int, returned: *const c_int) -> c_int {
 ///
 /// Errors: `INVALID_VALUE` for null results or `requested ≤ 0`; `NOT_SUPPORTED` with a count of 0 where the
 /// product has no host form.
-pub fn serve(requested: c_int, results: *mut c_void, returned: *mut c_int, args: &Args) -> Result<Served, Error> {
+pub fn serve(
+    requested: c_int,
+    results: *mut c_void,
+    returned: *mut c_int,
+    args: &Args,
+) -> Result<Served, Error> {
     if requested <= 0 || results.is_null() || returned.is_null() {
         return Err(Error::InvalidValue("heuristic results"));
     }

@@ -96,7 +96,9 @@ pub fn types_key(descriptor: *const c_void, a: *const c_void, d: *const c_void) 
         return HEALTHY;
     }
     match (MatmulDesc::read(descriptor), MatrixLayout::read(a), MatrixLayout::read(d)) {
-        (Ok(desc), Ok(a), Ok(d)) => crate::entry::cublas::legal::raw_key(a.element as i32, d.element as i32, desc.compute),
+        (Ok(desc), Ok(a), Ok(d)) => {
+            crate::entry::cublas::legal::raw_key(a.element as i32, d.element as i32, desc.compute)
+        }
         _ => HEALTHY,
     }
 }
@@ -160,7 +162,10 @@ impl Problem {
         let real = !matches!(d, C32 | C64 | I32);
         let plain = self.bias == Bias::No && self.activation == engine::Activation::None;
         let bias_type = self.desc.bias_type.unwrap_or(d);
-        let bias_fits = self.bias == Bias::No || bias_type == d || bias_type == F32 || matches!(bias_type, F16 | Bf16) && bias_type == ab;
+        let bias_fits = self.bias == Bias::No
+            || bias_type == d
+            || bias_type == F32
+            || matches!(bias_type, F16 | Bf16) && bias_type == ab;
         if legal && self.b.element == ab && self.c.element == d && (real || plain) && bias_fits {
             Ok(())
         } else {
@@ -186,7 +191,12 @@ impl Problem {
         }
     }
 
-    fn run<AB, Out, Acc, Scale>(&self, call: &Call, args: &Args, widen: fn(Scale) -> Acc) -> Result<Served, Error>
+    fn run<AB, Out, Acc, Scale>(
+        &self,
+        call: &Call,
+        args: &Args,
+        widen: fn(Scale) -> Acc,
+    ) -> Result<Served, Error>
     where
         AB: engine::Input<Acc> + Plain,
         Out: engine::Output<Acc> + Plain,
@@ -245,9 +255,15 @@ impl Problem {
         let (address, m) = (self.desc.bias, self.m);
         let transfer = &call.transfer;
         let bias = match self.desc.bias_type.unwrap_or(self.d.element) {
-            DataType::F16 => widened(&transfer.read_now::<f16>("bias", address, m)?, |x| Acc::from_f64(x.to_f64())),
-            DataType::Bf16 => widened(&transfer.read_now::<half::bf16>("bias", address, m)?, |x| Acc::from_f64(x.to_f64())),
-            DataType::F32 => widened(&transfer.read_now::<f32>("bias", address, m)?, |x| Acc::from_f64(x.into())),
+            DataType::F16 => {
+                widened(&transfer.read_now::<f16>("bias", address, m)?, |x| Acc::from_f64(x.to_f64()))
+            }
+            DataType::Bf16 => {
+                widened(&transfer.read_now::<half::bf16>("bias", address, m)?, |x| Acc::from_f64(x.to_f64()))
+            }
+            DataType::F32 => {
+                widened(&transfer.read_now::<f32>("bias", address, m)?, |x| Acc::from_f64(x.into()))
+            }
             DataType::F64 => widened(&transfer.read_now::<f64>("bias", address, m)?, Acc::from_f64),
             _ => return Err(Error::NotSupported("bias type")),
         };
@@ -308,12 +324,17 @@ impl Strides {
     }
 }
 
-fn matrix<'a, T: Plain>(staged: Option<&'a Staged<'_, T>>, layout: &MatrixLayout, op: Op) -> engine::MatRef<'a, T> {
+fn matrix<'a, T: Plain>(
+    staged: Option<&'a Staged<'_, T>>,
+    layout: &MatrixLayout,
+    op: Op,
+) -> engine::MatRef<'a, T> {
     let (data, strides) = match staged {
         Some(staged) => (staged.elements(), Strides::of(layout, &staged.layout)),
         None => (&[][..], Strides { row: 1, col: 1, batch: 0 }),
     };
-    let (row_stride, col_stride) = if op.transposes() { (strides.col, strides.row) } else { (strides.row, strides.col) };
+    let (row_stride, col_stride) =
+        if op.transposes() { (strides.col, strides.row) } else { (strides.row, strides.col) };
     let conjugate = if op == Op::C { engine::Conj::Yes } else { engine::Conj::No };
     engine::MatRef { data, row_stride, col_stride, batch_stride: strides.batch, conjugate }
 }
@@ -323,7 +344,11 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (op_a, op_b) = (self.desc.transa.letter(), self.desc.transb.letter());
         write!(f, "trans={op_a}{op_b} m={} n={} k={}", self.m, self.n, self.k)?;
-        write!(f, " lda={} ldb={} ldc={} ldd={} batch={}", self.a.ld, self.b.ld, self.c.ld, self.d.ld, self.d.batch)?;
+        write!(
+            f,
+            " lda={} ldb={} ldc={} ldd={} batch={}",
+            self.a.ld, self.b.ld, self.c.ld, self.d.ld, self.d.batch
+        )?;
         write!(f, " type={}->{}", self.a.element.name(), self.d.element.name())?;
         write!(f, " bias={:?} activation={:?} order={:?}", self.bias, self.activation, self.d.order)
     }

@@ -16,6 +16,8 @@ macro_rules! cublaslt_create {
         managed(native) $crate::entry::cublas::handle::create($crate::native::find::Library::CublasLt, out, native) } };
 }
 macro_rules! cublaslt_destroy {
-    ($symbol:ident) => { export! { $symbol of CublasLt (handle: *mut c_void)
-        managed(native) $crate::entry::cublas::handle::destroy(handle, native) } };
+    ($symbol:ident) => {
+        export! { $symbol of CublasLt (handle: *mut c_void)
+        managed(native) $crate::entry::cublas::handle::destroy(handle, native) }
+    };
 }

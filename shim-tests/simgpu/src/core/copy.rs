@@ -1,0 +1,277 @@
+//! Copies and fills, with CUDA's rules of what is asynchronous.
+//!
+//! From or to page-locked memory a copy is asynchronous and reads its source when it runs. Pageable
+//! memory is staged: a source is read before the call returns, a target is written before it returns.
+
+use std::sync::Arc;
+
+use super::counters::{D2D_BYTES, D2D_CALLS, D2H_BYTES, D2H_CALLS, H2D_BYTES, H2D_CALLS, MEMSETS};
+use super::graph::Node;
+use super::memory::{Kind, Side, translate};
+use super::stream::{Order, Stream};
+use super::{Code, Outcome, faults};
+
+/// A rectangle of bytes to be copied between addresses that the simulator may touch.
+#[derive(Clone, Copy, Debug)]
+pub struct Copy2d {
+    source: usize,
+    source_pitch: usize,
+    target: usize,
+    target_pitch: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Copy2d {
+    /// Copies it.
+    pub fn run(&self) {
+        for row in 0..self.height {
+            let source = (self.source + row * self.source_pitch) as *const u8;
+            let target = (self.target + row * self.target_pitch) as *mut u8;
+            // SAFETY: both sides were translated for the whole extent when the copy was requested; freeing
+            // memory waits for the device, and host memory is the program's to keep alive until then.
+            unsafe { std::ptr::copy(source, target, self.width) };
+        }
+    }
+}
+
+/// Copies a run of bytes at once.
+pub fn between(source: Side, target: Side, bytes: usize) {
+    let (source, target) = (source.address, target.address);
+    Copy2d { source, source_pitch: bytes, target, target_pitch: bytes, width: bytes, height: 1 }.run();
+}
+
+/// Bytes to be set.
+#[derive(Clone)]
+pub struct Fill {
+    target: usize,
+    pitch: usize,
+    width: usize,
+    height: usize,
+    pattern: Vec<u8>,
+}
+
+impl Fill {
+    /// Sets them.
+    pub fn run(&self) {
+        for row in 0..self.height {
+            let start = (self.target + row * self.pitch) as *mut u8;
+            // SAFETY: as in `Copy2d::run`.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(start, self.width) };
+            for chunk in bytes.chunks_mut(self.pattern.len()) {
+                chunk.copy_from_slice(&self.pattern[..chunk.len()]);
+            }
+        }
+    }
+}
+
+/// A copy as it is asked for: addresses as the program knows them.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Source address.
+    pub source: usize,
+    /// Bytes from row to row of the source.
+    pub source_pitch: usize,
+    /// Target address.
+    pub target: usize,
+    /// Bytes from row to row of the target.
+    pub target_pitch: usize,
+    /// Bytes in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// What the caller says of the direction.
+    pub direction: Direction,
+}
+
+/// `cudaMemcpyKind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Host to host.
+    HostToHost,
+    /// Host to device.
+    HostToDevice,
+    /// Device to host.
+    DeviceToHost,
+    /// Device to device.
+    DeviceToDevice,
+    /// Whatever the addresses say.
+    Default,
+}
+
+/// Whether the caller waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Until the copy is done.
+    Yes,
+    /// Only as long as CUDA's rules ask.
+    No,
+}
+
+impl Request {
+    /// A copy of one run of bytes.
+    pub fn line(target: usize, source: usize, bytes: usize, direction: Direction) -> Request {
+        Request {
+            source,
+            source_pitch: bytes,
+            target,
+            target_pitch: bytes,
+            width: bytes,
+            height: 1,
+            direction,
+        }
+    }
+
+    fn extent(&self, pitch: usize) -> Outcome<usize> {
+        let rows = self.height.saturating_sub(1).checked_mul(pitch);
+        rows.and_then(|rows| rows.checked_add(self.width)).ok_or(Code::INVALID_VALUE)
+    }
+}
+
+fn legal(direction: Direction, source: Side, target: Side) -> bool {
+    let host = |side: Side| !side.is_device();
+    let device = |side: Side| {
+        side.is_device() || matches!(side.kind, Some(Kind::Managed | Kind::Pinned | Kind::Registered))
+    };
+    match direction {
+        Direction::HostToHost => host(source) && host(target),
+        Direction::HostToDevice => host(source) && device(target),
+        Direction::DeviceToHost => device(source) && host(target),
+        Direction::DeviceToDevice => device(source) && device(target),
+        Direction::Default => true,
+    }
+}
+
+fn count(source: Side, target: Side, bytes: i64) -> Outcome {
+    let (fault, calls, volume) = match (source.is_device(), target.is_device()) {
+        (false, true) => ("memcpy_h2d", &H2D_CALLS, &H2D_BYTES),
+        (true, false) => ("memcpy_d2h", &D2H_CALLS, &D2H_BYTES),
+        (true, true) => ("memcpy_d2d", &D2D_CALLS, &D2D_BYTES),
+        (false, false) => return Ok(()),
+    };
+    faults::check(fault)?;
+    calls.add(1);
+    volume.add(bytes);
+    Ok(())
+}
+
+/// Copies on a stream.
+pub fn copy(stream: &Arc<Stream>, request: Request, wait: Wait) -> Outcome {
+    if request.width == 0 || request.height == 0 {
+        return Ok(());
+    }
+    if request.height > 1 && (request.source_pitch < request.width || request.target_pitch < request.width) {
+        return Err(Code::INVALID_VALUE);
+    }
+    let source = translate(request.source, request.extent(request.source_pitch)?)?;
+    let target = translate(request.target, request.extent(request.target_pitch)?)?;
+    if !legal(request.direction, source, target) {
+        return Err(Code::INVALID_VALUE);
+    }
+    count(source, target, (request.width * request.height) as i64)?;
+    let mut work = Copy2d {
+        source: source.address,
+        source_pitch: request.source_pitch,
+        target: target.address,
+        target_pitch: request.target_pitch,
+        width: request.width,
+        height: request.height,
+    };
+    if let Some(capture) = stream.capture.lock().clone() {
+        if wait == Wait::Yes {
+            capture.invalidate();
+            return Err(Code::CAPTURE_UNSUPPORTED);
+        }
+        return capture.record(Node::Copy(work));
+    }
+    let pageable_target = target.kind.is_none() && source.kind.is_some();
+    let pageable_source = source.kind.is_none() && target.kind.is_some();
+    if wait == Wait::Yes || pageable_target || source.kind.is_none() && target.kind.is_none() {
+        stream.push_and_wait(move || work.run());
+    } else if pageable_source {
+        let mut staged = vec![0u8; work.width * work.height];
+        Copy2d { target: staged.as_mut_ptr() as usize, target_pitch: work.width, ..work }.run();
+        (work.source, work.source_pitch) = (staged.as_ptr() as usize, work.width);
+        stream.push(
+            Vec::new(),
+            Box::new(move || {
+                work.run();
+                drop(staged);
+            }),
+        );
+    } else {
+        stream.push(Vec::new(), Box::new(move || work.run()));
+    }
+    Ok(())
+}
+
+/// Fills on a stream: `pattern` repeated over `height` rows of `width` bytes.
+pub fn fill(
+    stream: &Arc<Stream>,
+    target: usize,
+    pitch: usize,
+    width: usize,
+    height: usize,
+    pattern: &[u8],
+    wait: Wait,
+) -> Outcome {
+    if width == 0 || height == 0 {
+        return Ok(());
+    }
+    let extent = (height - 1)
+        .checked_mul(pitch)
+        .and_then(|rows| rows.checked_add(width))
+        .ok_or(Code::INVALID_VALUE)?;
+    let side = translate(target, extent)?;
+    if side.kind.is_none() {
+        return Err(Code::INVALID_VALUE);
+    }
+    MEMSETS.add(1);
+    let work = Fill { target: side.address, pitch, width, height, pattern: pattern.to_vec() };
+    if let Some(capture) = stream.capture.lock().clone() {
+        return capture.record(Node::Fill(work));
+    }
+    if wait == Wait::Yes && stream.ordering == Order::Legacy && !side.is_device() {
+        stream.push_and_wait(move || work.run());
+    } else {
+        stream.push(Vec::new(), Box::new(move || work.run()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::memory::allocate;
+    use crate::core::stream;
+
+    #[test]
+    fn a_pageable_source_may_be_reused_at_once_and_a_round_trip_returns_it() {
+        let device = allocate(0, 64).unwrap();
+        let stream = stream::get(stream::create(1, 0).unwrap()).unwrap();
+        let mut source: Vec<u8> = (0..64).collect();
+        let want = source.clone();
+        copy(&stream, Request::line(device, source.as_ptr() as usize, 64, Direction::HostToDevice), Wait::No)
+            .unwrap();
+        source.fill(0);
+        let mut back = vec![0u8; 64];
+        copy(
+            &stream,
+            Request::line(back.as_mut_ptr() as usize, device, 64, Direction::DeviceToHost),
+            Wait::No,
+        )
+        .unwrap();
+        assert_eq!(back, want);
+    }
+
+    #[test]
+    fn a_wrong_direction_or_range_is_invalid() {
+        let device = allocate(0, 512).unwrap();
+        let stream = stream::get(0).unwrap();
+        let host = [0u8; 8];
+        let request = Request::line(device, host.as_ptr() as usize, 8, Direction::DeviceToHost);
+        assert_eq!(copy(&stream, request, Wait::Yes), Err(Code::INVALID_VALUE));
+        let request = Request::line(device + 508, host.as_ptr() as usize, 8, Direction::HostToDevice);
+        assert_eq!(copy(&stream, request, Wait::Yes), Err(Code::INVALID_VALUE));
+    }
+}

@@ -1,0 +1,357 @@
+//! Streams: a queue and a worker thread each, truly asynchronous, with CUDA's ordering rules.
+//!
+//! An operation runs after everything queued before it on its stream, and after the operations it waits
+//! for: recorded events, and, for the legacy default stream, the rule that it orders itself against every
+//! blocking stream of its device in both directions.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::counters::{STREAMS, SYNCHRONIZATIONS};
+use super::graph::Capture;
+use super::handles::Handles;
+use super::{Code, Outcome, device, faults};
+
+/// The legacy default stream's other name, and the per-thread default stream's.
+const LEGACY: usize = 1;
+const PER_THREAD: usize = 2;
+
+static DELAY_US: LazyLock<AtomicU64> = LazyLock::new(|| {
+    let delay = std::env::var("SIMGPU_DELAY_US").ok().and_then(|value| value.parse().ok());
+    AtomicU64::new(delay.unwrap_or(0))
+});
+static MADE: Handles<Stream> = Handles::new();
+static LEGACY_STREAMS: Mutex<Option<HashMap<i32, Arc<Stream>>>> = Mutex::new(None);
+/// Every stream that takes part in the legacy stream's ordering, per-thread default streams included.
+static BLOCKING: Mutex<Vec<(i32, std::sync::Weak<Stream>)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static OWN: RefCell<HashMap<i32, Arc<Stream>>> = RefCell::new(HashMap::new());
+}
+
+/// Done or not, and a way to wait for it.
+#[derive(Default)]
+pub struct Signal {
+    done: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Signal {
+    /// Whether it has happened.
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Waits until it has.
+    pub fn wait(&self) {
+        if self.is_done() {
+            return;
+        }
+        let mut guard = self.lock.lock();
+        while !self.is_done() {
+            self.changed.wait(&mut guard);
+        }
+    }
+
+    fn set(&self) {
+        let _guard = self.lock.lock();
+        self.done.store(true, Ordering::Release);
+        self.changed.notify_all();
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+struct Operation {
+    waits: Vec<Arc<Signal>>,
+    work: Work,
+    done: Arc<Signal>,
+}
+
+#[derive(Default)]
+struct Queue {
+    operations: VecDeque<Operation>,
+    tail: Option<Arc<Signal>>,
+    worker: bool,
+    closed: bool,
+}
+
+/// How a stream relates to the legacy default stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It is the legacy default stream.
+    Legacy,
+    /// Ordered against it.
+    Blocking,
+    /// Not ordered against it.
+    NonBlocking,
+}
+
+/// One stream.
+pub struct Stream {
+    /// Its device.
+    pub device: i32,
+    /// Its priority, as made.
+    pub priority: i32,
+    /// How it is ordered against the legacy stream.
+    pub ordering: Order,
+    /// The capture it takes part in.
+    pub capture: Mutex<Option<Arc<Capture>>>,
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+/// Sets the time that every operation takes, microseconds.
+pub fn set_delay_us(delay: u64) {
+    DELAY_US.store(delay, Ordering::Relaxed);
+}
+
+fn delay() -> Option<Duration> {
+    let delay = DELAY_US.load(Ordering::Relaxed);
+    (delay > 0).then(|| Duration::from_micros(delay))
+}
+
+impl Stream {
+    fn new(device: i32, priority: i32, ordering: Order) -> Arc<Stream> {
+        let stream = Arc::new(Stream {
+            device,
+            priority,
+            ordering,
+            capture: Mutex::new(None),
+            queue: Mutex::new(Queue::default()),
+            arrived: Condvar::new(),
+        });
+        if ordering == Order::Blocking {
+            let mut blocking = BLOCKING.lock();
+            blocking.retain(|row| row.1.strong_count() > 0);
+            blocking.push((device, Arc::downgrade(&stream)));
+        }
+        stream
+    }
+
+    /// What an operation queued now must wait for beside its predecessors.
+    fn order(&self) -> Vec<Arc<Signal>> {
+        let others: Vec<Arc<Stream>> = match self.ordering {
+            Order::Legacy => {
+                let of_device = |row: &(i32, std::sync::Weak<Stream>)| {
+                    if row.0 == self.device { row.1.upgrade() } else { None }
+                };
+                BLOCKING.lock().iter().filter_map(of_device).collect()
+            }
+            Order::Blocking => LEGACY_STREAMS
+                .lock()
+                .as_ref()
+                .and_then(|streams| streams.get(&self.device).cloned())
+                .into_iter()
+                .collect(),
+            Order::NonBlocking => Vec::new(),
+        };
+        others.iter().filter_map(|stream| stream.tail()).collect()
+    }
+
+    /// The last operation's signal, if it has not happened yet.
+    pub fn tail(&self) -> Option<Arc<Signal>> {
+        self.queue.lock().tail.clone().filter(|tail| !tail.is_done())
+    }
+
+    /// Queues `work` after `waits`.
+    pub fn push(self: &Arc<Self>, mut waits: Vec<Arc<Signal>>, work: Work) -> Arc<Signal> {
+        waits.extend(self.order());
+        let done = Arc::new(Signal::default());
+        let mut queue = self.queue.lock();
+        queue.tail = Some(done.clone());
+        queue.operations.push_back(Operation { waits, work, done: done.clone() });
+        if !queue.worker {
+            queue.worker = true;
+            let stream = self.clone();
+            // A worker that cannot be made leaves the work to this thread: slower, never lost.
+            let made =
+                std::thread::Builder::new().name("simgpu-stream".to_owned()).spawn(move || stream.run());
+            if made.is_err() {
+                queue.worker = false;
+                let operations = std::mem::take(&mut queue.operations);
+                drop(queue);
+                operations.into_iter().for_each(Operation::run);
+                return done;
+            }
+        }
+        self.arrived.notify_one();
+        done
+    }
+
+    /// Runs `work` and waits for it; at once, on this thread, where nothing is before it and no delay is set.
+    pub fn push_and_wait(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        if delay().is_none() && self.tail().is_none() && self.order().is_empty() {
+            work();
+        } else {
+            self.push(Vec::new(), Box::new(work)).wait();
+        }
+    }
+
+    fn run(&self) {
+        loop {
+            let mut queue = self.queue.lock();
+            let operation = loop {
+                if let Some(operation) = queue.operations.pop_front() {
+                    break operation;
+                }
+                if queue.closed {
+                    queue.worker = false;
+                    return;
+                }
+                self.arrived.wait(&mut queue);
+            };
+            drop(queue);
+            operation.run();
+        }
+    }
+
+    /// Waits for everything queued.
+    pub fn synchronize(&self) -> Outcome {
+        faults::check("sync")?;
+        SYNCHRONIZATIONS.add(1);
+        if self.is_capturing() {
+            return Err(self.break_capture());
+        }
+        self.order().iter().for_each(|signal| signal.wait());
+        if let Some(tail) = self.tail() {
+            tail.wait();
+        }
+        Ok(())
+    }
+
+    /// NOT_READY while work is pending.
+    pub fn query(&self) -> Outcome {
+        if self.is_capturing() {
+            return Err(self.break_capture());
+        }
+        if self.tail().is_none() { Ok(()) } else { Err(Code::NOT_READY) }
+    }
+
+    /// Whether operations are recorded instead of run.
+    pub fn is_capturing(&self) -> bool {
+        self.capture.lock().is_some()
+    }
+
+    /// A call that a capture cannot contain: the capture is invalid from here on.
+    pub fn break_capture(&self) -> Code {
+        if let Some(capture) = self.capture.lock().as_ref() {
+            capture.invalidate();
+        }
+        Code::CAPTURE_UNSUPPORTED
+    }
+
+    fn close(&self) {
+        self.queue.lock().closed = true;
+        self.arrived.notify_all();
+    }
+}
+
+impl Operation {
+    fn run(self) {
+        self.waits.iter().for_each(|signal| signal.wait());
+        if let Some(delay) = delay() {
+            std::thread::sleep(delay);
+        }
+        (self.work)();
+        self.done.set();
+    }
+}
+
+/// The stream that a handle names on this thread.
+pub fn get(handle: usize) -> Outcome<Arc<Stream>> {
+    let ordinal = device::ensure_current();
+    match handle {
+        0 | LEGACY => {
+            let mut streams = LEGACY_STREAMS.lock();
+            let make = || Stream::new(ordinal, 0, Order::Legacy);
+            Ok(streams.get_or_insert_default().entry(ordinal).or_insert_with(make).clone())
+        }
+        PER_THREAD => {
+            let make = || Stream::new(ordinal, 0, Order::Blocking);
+            Ok(OWN.with_borrow_mut(|own| own.entry(ordinal).or_insert_with(make).clone()))
+        }
+        handle => MADE.get(handle),
+    }
+}
+
+/// `cudaStreamCreateWithPriority`; flag 1 is non-blocking.
+pub fn create(flags: u32, priority: i32) -> Outcome<usize> {
+    faults::check("stream")?;
+    let ordering = match flags {
+        0 => Order::Blocking,
+        1 => Order::NonBlocking,
+        _ => return Err(Code::INVALID_VALUE),
+    };
+    STREAMS.add(1);
+    Ok(MADE.insert(Stream::new(device::ensure_current(), priority, ordering)))
+}
+
+/// `cudaStreamDestroy`: the work that is queued still runs.
+pub fn destroy(handle: usize) -> Outcome {
+    MADE.remove(handle)?.close();
+    STREAMS.add(-1);
+    Ok(())
+}
+
+/// Waits for every stream of a device.
+pub fn synchronize_device(ordinal: i32) -> Outcome {
+    faults::check("sync")?;
+    SYNCHRONIZATIONS.add(1);
+    let mut streams: Vec<Arc<Stream>> = MADE.all();
+    streams.extend(BLOCKING.lock().iter().filter_map(|row| row.1.upgrade()));
+    streams.extend(LEGACY_STREAMS.lock().iter().flat_map(|table| table.values().cloned()));
+    for stream in streams.iter().filter(|stream| stream.device == ordinal) {
+        if stream.is_capturing() {
+            return Err(stream.break_capture());
+        }
+        if let Some(tail) = stream.tail() {
+            tail.wait();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_of_a_stream_run_in_order_and_asynchronously() {
+        let handle = create(1, 0).unwrap();
+        let stream = get(handle).unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let gate = Arc::new(Signal::default());
+        for index in 0..10 {
+            let seen = seen.clone();
+            let waits = if index == 0 { vec![gate.clone()] } else { Vec::new() };
+            stream.push(waits, Box::new(move || seen.lock().push(index)));
+        }
+        assert_eq!(stream.query(), Err(Code::NOT_READY));
+        assert!(seen.lock().is_empty());
+        gate.set();
+        stream.synchronize().unwrap();
+        assert_eq!(*seen.lock(), (0..10).collect::<Vec<_>>());
+        destroy(handle).unwrap();
+        assert!(get(handle).is_err());
+    }
+
+    #[test]
+    fn the_legacy_stream_waits_for_blocking_streams_and_not_for_others() {
+        let gate = Arc::new(Signal::default());
+        let blocking = get(create(0, 0).unwrap()).unwrap();
+        blocking.push(vec![gate.clone()], Box::new(|| {}));
+        let done = get(0).unwrap().push(Vec::new(), Box::new(|| {}));
+        let free = get(create(1, 0).unwrap()).unwrap();
+        free.push(Vec::new(), Box::new(|| {})).wait();
+        assert!(!done.is_done());
+        gate.set();
+        done.wait();
+    }
+}
