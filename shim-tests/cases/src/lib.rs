@@ -1,1 +1,5 @@
-//! Part of gpucompat's tests.
+//! Problems, their notation, and how their results are judged; shared by engine, ABI and fuzz tests.
+
+pub mod element;
+pub mod gemm;
+pub mod judge;

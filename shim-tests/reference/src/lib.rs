@@ -1,1 +1,3 @@
-//! Part of gpucompat's tests.
+//! Reference implementations: double precision, slow and obvious, one per operation.
+
+pub mod gemm;
