@@ -39,7 +39,7 @@ build_simgpu() {
 
 build_standin() {
     say "building the stand-in for the native libraries"
-    bash "$ROOT/shim-tests/standin/build.sh" "$STANDIN"
+    bash "$ROOT/shim-tests/native/build.sh" "$STANDIN"
 }
 
 # venv VERSION: a virtual environment with torch==VERSION from PyPI; prints its python.

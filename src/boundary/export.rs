@@ -27,6 +27,7 @@ macro_rules! slot {
 ///   function; `judging(f)` turns a native status that hides a failure into one that shows it.
 /// * `by_owner(handle)`: our handles get the expression, all others the real function.
 /// * `managed(native)`: the expression manages handles itself; `native` is the real call, if there is one.
+/// * `text(status)`: a function from a status to a text; the expression gets the function's slot.
 /// * `legacy serve`: as `compute`, for the interface without handles, whose functions return nothing.
 #[macro_export]
 #[doc(hidden)]
@@ -88,6 +89,14 @@ macro_rules! export {
                 |real| unsafe { ::std::mem::transmute::<*mut ::std::ffi::c_void, Real>(real)($($arg),*) },
                 |$native| $body,
             )
+        }
+    };
+    ($symbol:ident of $library:ident text($status:ident) $text:expr) => {
+        /// Intercepted; the text of a status.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $symbol($status: ::std::ffi::c_int) -> *const ::std::ffi::c_char {
+            static SLOT: $crate::native::find::Slot = $crate::slot!($library, $symbol);
+            $text(&SLOT, $status)
         }
     };
     ($symbol:ident of $library:ident ($($arg:ident: $ty:ty),* $(,)?) legacy serve $serve:expr) => {

@@ -129,7 +129,8 @@ impl Element {
     pub fn decode(self, bytes: &[u8], index: usize) -> Number {
         let start = index * self.bytes();
         let raw = &bytes[start..start + self.bytes()];
-        let single = |at: usize| f64::from(f32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]));
+        let single =
+            |at: usize| f64::from(f32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]));
         let double = |at: usize| {
             let mut eight = [0; 8];
             eight.copy_from_slice(&raw[at..at + 8]);

@@ -107,7 +107,8 @@ impl GemmCase {
         let (m, n, k) = (size(), size(), size());
         let mut trans = || ['n', 't', 'c'][rng.random_range(0..3)];
         let (transa, transb) = (trans(), trans());
-        let rows = |transposed: char, plain: usize, other: usize| if transposed == 'n' { plain } else { other };
+        let rows =
+            |transposed: char, plain: usize, other: usize| if transposed == 'n' { plain } else { other };
         let mut ld = |rows: usize| rows.max(1) + if rng.random() { 0 } else { rng.random_range(1..5) };
         let ld = [ld(rows(transa, m, k)), ld(rows(transb, k, n)), ld(m)];
         let mut scalar = || match rng.random_range(0..5) {
@@ -176,7 +177,9 @@ impl GemmCase {
     pub fn check(&self, before: &[u8], after: &[u8], expected: &[Expected]) -> Result<(), String> {
         let stored = self.stored(2);
         let element = self.types.c;
-        for (index, (old, new)) in before.chunks(element.bytes()).zip(after.chunks(element.bytes())).enumerate() {
+        for (index, (old, new)) in
+            before.chunks(element.bytes()).zip(after.chunks(element.bytes())).enumerate()
+        {
             let (batch, rest) = (index / stored.stride.max(1), index % stored.stride.max(1));
             let (row, col) = (rest % stored.ld, rest / stored.ld);
             if row < self.m && col < self.n && batch < self.batch {

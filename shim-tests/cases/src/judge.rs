@@ -31,7 +31,8 @@ impl Tolerance {
     /// Whether `got` is right.
     pub fn accepts(self, got: Number, expected: Expected) -> bool {
         let allowed = self.of(expected);
-        part(got.re, expected.value.re, allowed, self.output) && part(got.im, expected.value.im, allowed, self.output)
+        part(got.re, expected.value.re, allowed, self.output)
+            && part(got.im, expected.value.im, allowed, self.output)
     }
 }
 

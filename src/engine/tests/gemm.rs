@@ -3,8 +3,8 @@
 use gpucompat_cases::element::Element;
 use gpucompat_cases::gemm::{GemmCase, Types};
 use gpucompat_engine::{
-    Accumulator, Activation, C32, C64, Conj, Epilogue, GemmShape, Input, MatMut, MatRef, Output, bf16, f16, gemm,
-    gemm_with_epilogue,
+    Accumulator, Activation, C32, C64, Conj, Epilogue, GemmShape, Input, MatMut, MatRef, Output, bf16, f16,
+    gemm, gemm_with_epilogue,
 };
 use proptest::prelude::*;
 
@@ -140,7 +140,8 @@ fn large_products_cross_tiles_and_panels() {
 
 #[test]
 fn beta_zero_never_reads_c() {
-    let case: GemmCase = "f32->f32:f32 nn m5 n4 k3 lda5 ldb3 ldc5 alpha1 beta0 batch1 gap0 seed1".parse().unwrap();
+    let case: GemmCase =
+        "f32->f32:f32 nn m5 n4 k3 lda5 ldb3 ldc5 alpha1 beta0 batch1 gap0 seed1".parse().unwrap();
     assert!(case.data().c.iter().all(|&byte| byte == 0xff), "C holds nothing but NaN before");
     assert_eq!(check(&case), Ok(()));
 }
@@ -149,7 +150,8 @@ fn beta_zero_never_reads_c() {
 fn alpha_zero_never_reads_a_and_b() {
     let nan = [f32::NAN; 4];
     let mut c = [1.0f32, 2.0, 3.0, 4.0];
-    let matrix = || MatRef { data: &nan[..], row_stride: 1, col_stride: 2, batch_stride: 0, conjugate: Conj::No };
+    let matrix =
+        || MatRef { data: &nan[..], row_stride: 1, col_stride: 2, batch_stride: 0, conjugate: Conj::No };
     let output = MatMut { data: &mut c[..], row_stride: 1, col_stride: 2, batch_stride: 0 };
     gemm(GemmShape { m: 2, n: 2, k: 2, batch: 1 }, 0.0f32, matrix(), matrix(), 2.0, output);
     assert_eq!(c, [2.0, 4.0, 6.0, 8.0]);
@@ -158,9 +160,22 @@ fn alpha_zero_never_reads_a_and_b() {
 #[test]
 fn zero_depth_scales_c_and_reads_nothing() {
     let mut c = [1.0f32, f32::NAN];
-    let nothing = || MatRef::<f32> { data: &[][..], row_stride: 1, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
+    let nothing = || MatRef::<f32> {
+        data: &[][..],
+        row_stride: 1,
+        col_stride: 1,
+        batch_stride: 0,
+        conjugate: Conj::No,
+    };
     let shape = GemmShape { m: 2, n: 1, k: 0, batch: 1 };
-    gemm(shape, 1.0f32, nothing(), nothing(), 0.0, MatMut { data: &mut c[..], row_stride: 1, col_stride: 2, batch_stride: 0 });
+    gemm(
+        shape,
+        1.0f32,
+        nothing(),
+        nothing(),
+        0.0,
+        MatMut { data: &mut c[..], row_stride: 1, col_stride: 2, batch_stride: 0 },
+    );
     assert_eq!(c, [0.0, 0.0]);
 }
 
@@ -171,7 +186,14 @@ fn infinities_and_nan_propagate() {
     let a = MatRef { data: &a[..], row_stride: 1, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
     let b = MatRef { data: &b[..], row_stride: 1, col_stride: 2, batch_stride: 0, conjugate: Conj::No };
     let shape = GemmShape { m: 1, n: 1, k: 2, batch: 1 };
-    gemm(shape, 1.0f32, a, b, 0.0, MatMut { data: &mut c[..], row_stride: 1, col_stride: 1, batch_stride: 0 });
+    gemm(
+        shape,
+        1.0f32,
+        a,
+        b,
+        0.0,
+        MatMut { data: &mut c[..], row_stride: 1, col_stride: 1, batch_stride: 0 },
+    );
     assert!(c[0].is_nan(), "∞·0 + 1·2 is NaN, not {}", c[0]);
 }
 
@@ -182,7 +204,14 @@ fn a_batch_stride_of_zero_is_one_matrix_for_all() {
     let a = MatRef { data: &a[..], row_stride: 1, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
     let b = MatRef { data: &b[..], row_stride: 1, col_stride: 2, batch_stride: 2, conjugate: Conj::No };
     let shape = GemmShape { m: 1, n: 1, k: 2, batch: 2 };
-    gemm(shape, 1.0f32, a, b, 0.0, MatMut { data: &mut c[..], row_stride: 1, col_stride: 1, batch_stride: 1 });
+    gemm(
+        shape,
+        1.0f32,
+        a,
+        b,
+        0.0,
+        MatMut { data: &mut c[..], row_stride: 1, col_stride: 1, batch_stride: 1 },
+    );
     assert_eq!(c, [11.0, 17.0]);
 }
 
@@ -196,7 +225,16 @@ fn the_epilogue_comes_before_rounding_and_c_may_lie_apart() {
     let bias = [0.5f32, -100.0];
     let epilogue = Epilogue { bias: Some(&bias[..]), activation: Activation::Relu };
     let shape = GemmShape { m: 2, n: 1, k: 1, batch: 1 };
-    gemm_with_epilogue(shape, 2.0f32, column(&a[..]), column(&b[..]), 0.5, Some(column(&c[..])), output, &epilogue);
+    gemm_with_epilogue(
+        shape,
+        2.0f32,
+        column(&a[..]),
+        column(&b[..]),
+        0.5,
+        Some(column(&c[..])),
+        output,
+        &epilogue,
+    );
     assert_eq!(d, [half(11.5), half(0.0)]);
 }
 
@@ -205,7 +243,8 @@ fn the_epilogue_comes_before_rounding_and_c_may_lie_apart() {
 fn overlapping_outputs_are_a_bug_of_the_caller() {
     let one = [1.0f32; 4];
     let mut c = [0.0f32; 4];
-    let matrix = || MatRef { data: &one[..], row_stride: 1, col_stride: 2, batch_stride: 0, conjugate: Conj::No };
+    let matrix =
+        || MatRef { data: &one[..], row_stride: 1, col_stride: 2, batch_stride: 0, conjugate: Conj::No };
     let output = MatMut { data: &mut c[..], row_stride: 1, col_stride: 1, batch_stride: 0 };
     gemm(GemmShape { m: 2, n: 2, k: 2, batch: 1 }, 1.0f32, matrix(), matrix(), 0.0, output);
 }

@@ -18,16 +18,34 @@ fn fingerprint() -> Vec<u32> {
     for (m, n, k) in [(700, 600, 300), (1, 900, 2000), (300, 300, 1200)] {
         let (a, b, mut c) = (noise(m * k, 1), noise(n * k, 2), noise(m * n, 3));
         let shape = GemmShape { m, n, k, batch: 1 };
-        let left = MatRef { data: &a[..], row_stride: k, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
-        let right = MatRef { data: &b[..], row_stride: 1, col_stride: k, batch_stride: 0, conjugate: Conj::No };
-        gemm(shape, 1.25f32, left, right, 0.5, MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 });
+        let left =
+            MatRef { data: &a[..], row_stride: k, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
+        let right =
+            MatRef { data: &b[..], row_stride: 1, col_stride: k, batch_stride: 0, conjugate: Conj::No };
+        gemm(
+            shape,
+            1.25f32,
+            left,
+            right,
+            0.5,
+            MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 },
+        );
         bits.extend(c.iter().map(|x| x.to_bits()));
         let (a, b): (Vec<f16>, Vec<f16>) =
             (a.iter().map(|&x| f16::from_f32(x)).collect(), b.iter().map(|&x| f16::from_f32(x)).collect());
         let mut c = vec![f16::ZERO; m * n];
-        let left = MatRef { data: &a[..], row_stride: k, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
-        let right = MatRef { data: &b[..], row_stride: 1, col_stride: k, batch_stride: 0, conjugate: Conj::No };
-        gemm(shape, 1.0f32, left, right, 0.0, MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 });
+        let left =
+            MatRef { data: &a[..], row_stride: k, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
+        let right =
+            MatRef { data: &b[..], row_stride: 1, col_stride: k, batch_stride: 0, conjugate: Conj::No };
+        gemm(
+            shape,
+            1.0f32,
+            left,
+            right,
+            0.0,
+            MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 },
+        );
         bits.extend(c.iter().map(|x| u32::from(x.to_bits())));
     }
     bits
@@ -43,7 +61,8 @@ fn one_two_and_three_threads_give_the_same_bits() {
     }
     let results: Vec<Vec<u8>> = (1..=3)
         .map(|threads| {
-            let out = std::env::temp_dir().join(format!("gpucompat-threads-{}-{threads}", std::process::id()));
+            let out =
+                std::env::temp_dir().join(format!("gpucompat-threads-{}-{threads}", std::process::id()));
             let status = std::process::Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "one_two_and_three_threads_give_the_same_bits"])
                 .env(THREADS, threads.to_string())

@@ -100,19 +100,9 @@ macro_rules! cublas_get_sm_count_target {
         by_owner(handle) $crate::entry::cublas::handle::get(handle, count, |state| state.sm_count_target) }
     };
 }
-macro_rules! cublas_status_name {
+macro_rules! cublas_status_text {
     ($symbol:ident) => {
-        /// The name of a status, as cuBLAS prints it.
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $symbol(status: c_int) -> *const c_char {
-            static SLOT: $crate::native::find::Slot = $crate::slot!(Cublas, $symbol);
-            $crate::entry::cublas::handle::status_text(&SLOT, status)
-        }
-    };
-}
-macro_rules! cublas_status_string {
-    ($symbol:ident) => {
-        cublas_status_name!($symbol);
+        export! { $symbol of Cublas text(status) $crate::entry::cublas::handle::status_text }
     };
 }
 

@@ -1,0 +1,160 @@
+//! The laboratory: functions by name as the program would bind them, and simulated device memory.
+
+use std::ffi::{CString, c_int, c_void};
+
+/// Loads the stand-ins as PyTorch loads the real libraries: by path, not into the global scope.
+pub fn load_native_libraries() {
+    let Ok(folder) = std::env::var("STANDIN_DIR") else { return };
+    for name in ["libcublasLt.so.12", "libcublas.so.12"] {
+        let path = CString::new(format!("{folder}/{name}")).unwrap();
+        // SAFETY: loads a library made for this test.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        assert!(!handle.is_null(), "{path:?} does not load");
+    }
+}
+
+/// A function of the global scope, as a program that links the library would bind it.
+pub fn symbol(name: &str) -> *mut c_void {
+    let text = CString::new(name).unwrap();
+    // SAFETY: looks a name up.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, text.as_ptr()) };
+    assert!(!address.is_null(), "{name} is not exported");
+    address
+}
+
+/// A function of a stand-in itself.
+pub fn standin(library: &str, name: &str) -> *mut c_void {
+    let (library, name) = (CString::new(library).unwrap(), CString::new(name).unwrap());
+    // SAFETY: looks up a library that was loaded before.
+    let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+    assert!(!handle.is_null(), "{library:?} is not loaded");
+    // SAFETY: a live handle and a C string.
+    let address = unsafe { libc::dlsym(handle, name.as_ptr()) };
+    assert!(!address.is_null(), "{name:?} is not in {library:?}");
+    address
+}
+
+/// Calls an exported function by name with the arguments' own types; the result is an int.
+#[macro_export]
+#[allow(clippy::macro_metavars_in_unsafe)] // the arguments are values of these tests
+macro_rules! call {
+    ($name:expr $(, $arg:expr => $ty:ty)* $(,)?) => {{
+        let address = $crate::lab::symbol($name);
+        // SAFETY: the test gives the types that NVIDIA's page of this name gives.
+        let function: unsafe extern "C" fn($($ty),*) -> std::ffi::c_int = unsafe { std::mem::transmute(address) };
+        // SAFETY: as above; the test owns what the arguments point to.
+        unsafe { function($($arg),*) }
+    }};
+}
+
+/// How often the stand-in's function was called.
+pub fn calls(library: &str, name: &str) -> u64 {
+    let name = CString::new(name).unwrap();
+    // SAFETY: the stand-ins export this function.
+    let function: unsafe extern "C" fn(*const libc::c_char) -> u64 =
+        unsafe { std::mem::transmute(standin(library, "standin_calls")) };
+    // SAFETY: a C string.
+    unsafe { function(name.as_ptr()) }
+}
+
+/// How many handles the stand-ins saw that were not their own.
+pub fn foreign_handles() -> u64 {
+    let of = |library| {
+        // SAFETY: the stand-ins export this function.
+        let function: unsafe extern "C" fn() -> u64 =
+            unsafe { std::mem::transmute(standin(library, "standin_foreign_handles")) };
+        // SAFETY: takes nothing.
+        unsafe { function() }
+    };
+    of("libcublas.so.12") + of("libcublasLt.so.12")
+}
+
+/// A simulator counter.
+pub fn counter(name: &str) -> i64 {
+    let text = CString::new(name).unwrap();
+    // SAFETY: the simulator exports this function.
+    let function: unsafe extern "C" fn(*const libc::c_char) -> i64 =
+        unsafe { std::mem::transmute(symbol("simgpu_counter")) };
+    // SAFETY: a C string.
+    unsafe { function(text.as_ptr()) }
+}
+
+/// Makes the n-th call of a kind fail; an empty text ends all faults.
+pub fn set_fault(specification: &str) {
+    let text = CString::new(specification).unwrap();
+    assert_eq!(call!("simgpu_set_fault", text.as_ptr() => *const libc::c_char), 0);
+}
+
+/// Device memory with these bytes, freed when dropped.
+pub struct Device {
+    /// Its address.
+    pub address: u64,
+    bytes: usize,
+}
+
+impl Device {
+    /// Allocates and fills it.
+    pub fn holding(bytes: &[u8]) -> Device {
+        let mut address = 0u64;
+        let size = bytes.len().max(1);
+        let pointer = &raw mut address;
+        assert_eq!(call!("cudaMalloc", pointer => *mut u64, size => usize), 0);
+        let device = Device { address, bytes: bytes.len() };
+        device.set(bytes);
+        device
+    }
+
+    /// Overwrites it.
+    pub fn set(&self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.bytes);
+        let source = bytes.as_ptr();
+        if !bytes.is_empty() {
+            let status = call!("simgpu_poke", self.address => u64, source => *const u8, bytes.len() => usize);
+            assert_eq!(status, 0);
+        }
+    }
+
+    /// Reads it as it is, without waiting for anything.
+    pub fn get(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.bytes];
+        let target = bytes.as_mut_ptr();
+        if self.bytes > 0 {
+            let status = call!("simgpu_peek", self.address => u64, target => *mut u8, self.bytes => usize);
+            assert_eq!(status, 0);
+        }
+        bytes
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        call!("cudaFree", self.address => u64);
+    }
+}
+
+/// Bytes of floats.
+pub fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Floats from bytes.
+pub fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+}
+
+/// A new cuBLAS handle.
+pub fn create() -> *mut c_void {
+    let mut handle = std::ptr::null_mut();
+    let pointer = &raw mut handle;
+    assert_eq!(call!("cublasCreate_v2", pointer => *mut *mut c_void), 0);
+    assert!(!handle.is_null());
+    handle
+}
+
+/// The status names that tests use.
+pub const SUCCESS: c_int = 0;
+pub const NOT_INITIALIZED: c_int = 1;
+pub const ALLOC_FAILED: c_int = 3;
+pub const INVALID_VALUE: c_int = 7;
+pub const EXECUTION_FAILED: c_int = 13;
+pub const NOT_SUPPORTED: c_int = 15;

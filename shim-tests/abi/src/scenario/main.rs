@@ -1,0 +1,50 @@
+//! One scenario in a process of its own: `scenario NAME`. The environment decides what is preloaded and how
+//! the stand-in and the simulated GPU behave; `tests/` sets it and expects the process to succeed.
+
+#![allow(unsafe_code, clippy::unwrap_used)]
+
+mod bad_input;
+mod blas;
+mod gemm;
+mod handles;
+mod lab;
+mod matmul;
+mod policy;
+mod staging;
+
+fn main() {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let scenarios: &[(&str, fn())] = &[
+        ("gemm_matrix", gemm::matrix),
+        ("gemm_one", gemm::one),
+        ("device_scalars", gemm::device_scalars),
+        ("zero_sizes", gemm::zero_sizes),
+        ("legacy", gemm::legacy),
+        ("handle_state", handles::state),
+        ("handle_lives", handles::lives),
+        ("refused", handles::refused),
+        ("forwarded", handles::forwarded),
+        ("bad_input", bad_input::bad_input),
+        ("faults", bad_input::faults),
+        ("matmul_matrix", matmul::matrix),
+        ("matmul_bad_input", matmul::bad_input),
+        ("heuristic", matmul::heuristic),
+        ("minimum_bytes", staging::minimum_bytes),
+        ("host_visible", staging::host_visible),
+        ("stream_order", staging::stream_order),
+        ("devices", staging::devices),
+        ("capture", staging::capture),
+        ("native_calls", policy::native_calls),
+        ("learned", policy::learned),
+        ("recursion", policy::recursion),
+        ("overhead", policy::overhead),
+    ];
+    let Some(scenario) = scenarios.iter().find(|row| row.0 == name) else {
+        let known: Vec<_> = scenarios.iter().map(|row| row.0).collect();
+        eprintln!("unknown scenario {name:?}; known: {}", known.join(" "));
+        std::process::exit(2);
+    };
+    lab::load_native_libraries();
+    (scenario.1)();
+    println!("scenario {name} passed");
+}

@@ -1,0 +1,311 @@
+//! Each rule of the library layer, shown by a scenario in a process of its own.
+//!
+//! `Lab` preloads `libgpucompat.so` and the simulated GPU as a user would, and lets the scenario load the
+//! stand-ins for the native libraries as PyTorch loads the real ones.
+
+use std::process::{Command, Output};
+
+/// How a scenario's process is set up.
+struct Lab {
+    command: Command,
+}
+
+fn built(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `scripts/test.sh abi`"))
+}
+
+impl Lab {
+    /// Everything of gpucompat's environment is unset; the stand-in plays `standin`.
+    fn with_native(standin: &str) -> Lab {
+        let mut lab = Lab::without_native();
+        lab.command.env("STANDIN_DIR", built("GPU_COMPAT_STANDIN")).env("STANDIN_CUBLAS", standin);
+        lab
+    }
+
+    /// No native library at all.
+    fn without_native() -> Lab {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scenario"));
+        for name in [
+            "FORCE_GPU_COMPAT_PATCHES",
+            "GPU_COMPAT_MIN_SM",
+            "GPU_COMPAT_DEBUG",
+            "GPU_COMPAT_LOG",
+            "GPU_COMPAT_QUIET",
+        ] {
+            command.env_remove(name);
+        }
+        let simulator = built("GPU_COMPAT_SIMGPU");
+        command
+            .env("LD_PRELOAD", format!("{} {simulator}/libcudart.so.12", built("GPU_COMPAT_SHIM")))
+            .env("LD_LIBRARY_PATH", simulator);
+        Lab { command }
+    }
+
+    fn set(mut self, name: &str, value: &str) -> Lab {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs the scenario; its standard output and error.
+    fn run(mut self, scenario: &str) -> (String, String) {
+        let Output { status, stdout, stderr } =
+            self.command.arg(scenario).output().expect("the scenario starts");
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned());
+        assert!(status.success(), "scenario {scenario}: {status}\n{stdout}\n{stderr}");
+        (stdout, stderr)
+    }
+}
+
+/// The number that a scenario printed after `key`.
+fn number(output: &str, key: &str) -> u64 {
+    let line = output
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .unwrap_or_else(|| panic!("no {key} in {output}"));
+    line.trim().parse().expect("a number")
+}
+
+fn seed() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+    (now.as_secs() * 100_000).to_string()
+}
+
+#[test]
+fn two_thousand_random_products_over_every_entry_point_agree_with_the_reference() {
+    let seed = seed();
+    let (output, _) =
+        Lab::without_native().set("GEMM_CASES", "20").set("GEMM_SEED", &seed).run("gemm_matrix");
+    assert!(number(&output, "cases ") >= 2000, "{output}");
+    let called: Vec<&str> =
+        output.lines().find_map(|line| line.strip_prefix("symbols ")).unwrap_or("").split(' ').collect();
+    let table =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
+            .unwrap();
+    let served = table.lines().filter_map(|row| {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        (words.get(1) == Some(&"served") && words.get(2).is_some_and(|entry| entry.starts_with("gemm")))
+            .then(|| words[0])
+    });
+    for symbol in served {
+        assert!(called.contains(&symbol), "{symbol} is said to be served and was not called");
+    }
+}
+
+#[test]
+fn products_agree_whatever_the_reason_to_serve_them() {
+    for (standin, force, count) in
+        [("no_handle:1", "", "3"), ("broken:15", "", "2"), ("wrong", "", "2"), ("broken:8", "1", "2")]
+    {
+        let force = if force.is_empty() {
+            Lab::with_native(standin)
+        } else {
+            Lab::with_native(standin).set("FORCE_GPU_COMPAT_PATCHES", force)
+        };
+        force.set("GEMM_CASES", count).set("GEMM_SEED", &seed()).run("gemm_matrix");
+    }
+}
+
+#[test]
+fn scalars_in_device_memory_are_read_there() {
+    Lab::without_native().run("device_scalars");
+    Lab::with_native("wrong").run("device_scalars");
+}
+
+#[test]
+fn zero_sizes_succeed_and_touch_nothing() {
+    Lab::without_native().run("zero_sizes");
+}
+
+#[test]
+fn the_legacy_interface_takes_scalars_by_value_and_keeps_errors() {
+    Lab::without_native().run("legacy");
+    Lab::with_native("no_handle:1").run("legacy");
+    Lab::with_native("healthy").set("SIMGPU_MODEL", "rtx4090").run("legacy");
+}
+
+#[test]
+fn a_handle_keeps_its_state_and_refuses_bad_values() {
+    Lab::without_native().run("handle_state");
+    Lab::with_native("no_handle:1").run("handle_state");
+}
+
+#[test]
+fn null_destroyed_and_foreign_handles_are_not_initialized() {
+    Lab::without_native().run("handle_lives");
+}
+
+#[test]
+fn an_unserved_function_refuses_our_handle_and_forwards_the_native_ones() {
+    let (_, errors) = Lab::with_native("no_handle:1").run("refused");
+    assert!(errors.contains("fn=cublasSaxpy_v2 is not served"), "{errors}");
+    Lab::with_native("healthy").run("forwarded");
+}
+
+#[test]
+fn bad_input_gets_the_documented_status_and_leaves_the_output_untouched() {
+    Lab::without_native().run("bad_input");
+}
+
+#[test]
+fn a_failing_copy_or_wait_is_an_error_and_leaves_the_output_untouched() {
+    Lab::without_native().run("faults");
+}
+
+#[test]
+fn cublaslt_products_agree_in_every_type_order_and_epilogue() {
+    let (output, _) = Lab::with_native("no_handle:1").run("matmul_matrix");
+    assert!(number(&output, "cases ") >= 400, "{output}");
+    Lab::with_native("broken:15").run("matmul_matrix");
+}
+
+#[test]
+fn cublaslt_misuse_gets_the_documented_status() {
+    Lab::with_native("no_handle:1").run("matmul_bad_input");
+}
+
+#[test]
+fn the_heuristic_gives_one_algorithm_that_stays_with_us() {
+    Lab::with_native("no_handle:1").run("heuristic");
+}
+
+#[test]
+fn exactly_the_bytes_that_are_read_and_written_are_moved() {
+    Lab::without_native().run("minimum_bytes");
+}
+
+#[test]
+fn memory_that_the_host_can_see_is_not_copied() {
+    Lab::without_native().run("host_visible");
+}
+
+#[test]
+fn operands_are_read_and_written_in_stream_order() {
+    Lab::without_native().run("stream_order");
+}
+
+#[test]
+fn a_handle_works_on_its_own_device_from_any_thread() {
+    Lab::without_native().set("SIMGPU_DEVICES", "2").run("devices");
+}
+
+#[test]
+fn a_call_during_capture_is_refused_without_spoiling_the_capture() {
+    Lab::without_native().run("capture");
+}
+
+#[test]
+fn a_device_below_the_threshold_is_left_alone() {
+    let (_, errors) = Lab::with_native("healthy")
+        .set("SIMGPU_MODEL", "rtx4090")
+        .set("EXPECT_NATIVE", "5")
+        .run("native_calls");
+    assert_eq!(errors, "", "nothing is said on a healthy machine");
+}
+
+#[test]
+fn a_suspect_device_whose_library_passes_the_probe_is_left_alone() {
+    let lab = Lab::with_native("healthy").set("EXPECT_NATIVE", "5").set("EXPECT_PROBE", "1");
+    let (_, errors) = lab.set("GPU_COMPAT_DEBUG", "1").run("native_calls");
+    assert!(errors.contains("mode=native reason=probe_passed"), "{errors}");
+}
+
+#[test]
+fn a_library_that_succeeds_with_a_wrong_result_fails_the_probe() {
+    let lab = Lab::with_native("wrong").set("EXPECT_NATIVE", "0").set("EXPECT_PROBE", "1");
+    let (_, errors) = lab.set("GPU_COMPAT_DEBUG", "1").run("native_calls");
+    assert!(errors.contains("mode=compat reason=probe_failed(wrong_result)"), "{errors}");
+}
+
+#[test]
+fn the_threshold_can_be_moved() {
+    let lab = Lab::with_native("broken:15").set("SIMGPU_MODEL", "rtx4090").set("GPU_COMPAT_MIN_SM", "80");
+    let (_, errors) = lab
+        .set("EXPECT_NATIVE", "0")
+        .set("EXPECT_PROBE", "1")
+        .set("GPU_COMPAT_DEBUG", "1")
+        .run("native_calls");
+    assert!(errors.contains("reason=probe_failed(product status=15)"), "{errors}");
+}
+
+#[test]
+fn forced_on_serves_a_healthy_device() {
+    Lab::with_native("healthy")
+        .set("FORCE_GPU_COMPAT_PATCHES", "1")
+        .set("EXPECT_NATIVE", "0")
+        .run("native_calls");
+}
+
+#[test]
+fn forced_off_passes_everything_through() {
+    Lab::with_native("healthy")
+        .set("FORCE_GPU_COMPAT_PATCHES", "0")
+        .set("EXPECT_NATIVE", "5")
+        .run("native_calls");
+}
+
+#[test]
+fn another_value_of_force_is_said_once_and_ignored() {
+    let lab = Lab::with_native("healthy").set("FORCE_GPU_COMPAT_PATCHES", "maybe").set("EXPECT_NATIVE", "5");
+    let (_, errors) = lab.set("EXPECT_PROBE", "1").run("native_calls");
+    assert_eq!(
+        errors.matches("FORCE_GPU_COMPAT_PATCHES=\"maybe\" is neither 1 nor 0").count(),
+        1,
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_native_failure_for_want_of_a_kernel_is_served_and_remembered_per_function() {
+    for status in ["8", "13", "15"] {
+        let standin = format!("broken_for:cublasSgemm_v2,cublasGemmEx:{status}");
+        let (_, errors) = Lab::with_native(&standin)
+            .set("SIMGPU_MODEL", "gtx1080")
+            .set("GPU_COMPAT_DEBUG", "1")
+            .run("learned");
+        assert!(
+            errors.contains(&format!(
+                "fn=cublasSgemm_v2 device=0 sm=61 mode=compat reason=native_failed(status={status})"
+            )),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn what_the_native_library_calls_itself_goes_straight_on() {
+    Lab::with_native("via_lt").set("SIMGPU_MODEL", "rtx4090").run("recursion");
+    Lab::with_native("via_lt").run("recursion");
+}
+
+#[test]
+fn one_line_says_that_it_is_active_and_quiet_silences_it() {
+    let (_, errors) = Lab::without_native().set("GEMM_CASES", "1").run("gemm_matrix");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(
+        errors.starts_with("gpucompat: active device=0 name=\"NVIDIA GeForce RTX 5090\" sm=120"),
+        "{errors}"
+    );
+    let (_, errors) =
+        Lab::without_native().set("GEMM_CASES", "1").set("GPU_COMPAT_QUIET", "1").run("gemm_matrix");
+    assert_eq!(errors, "");
+}
+
+#[test]
+fn debug_lines_tell_shapes_types_bytes_and_time_and_go_to_a_file_as_well() {
+    let file = std::env::temp_dir().join(format!("gpucompat-log-{}", std::process::id()));
+    let _ = std::fs::remove_file(&file);
+    let path = file.to_str().unwrap().to_owned();
+    let lab = Lab::without_native().set("GPU_COMPAT_LOG", &path).set("GPU_COMPAT_QUIET", "1");
+    let (_, errors) = lab.run("minimum_bytes");
+    assert_eq!(errors, "");
+    let log = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let line =
+        log.lines().find(|line| line.contains("served fn=cublasSgemm_v2")).unwrap_or_else(|| panic!("{log}"));
+    for part in
+        ["trans=nt m=7 n=5 k=3 lda=9 ldb=6 ldc=8 batch=1 type=f32", "in=144B out=140B", "time=", "kernel="]
+    {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}

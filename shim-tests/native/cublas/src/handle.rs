@@ -1,0 +1,132 @@
+//! Handles, their state, status texts, and what tests ask.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use native_core::mode::CUBLAS;
+use native_core::record;
+
+fn text(text: *const c_char) -> String {
+    // SAFETY: tests pass C strings.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// How often a function was called.
+#[unsafe(no_mangle)]
+pub extern "C" fn standin_calls(name: *const c_char) -> u64 {
+    record::calls(&text(name))
+}
+
+/// How many handles were not the stand-in's own.
+#[unsafe(no_mangle)]
+pub extern "C" fn standin_foreign_handles() -> u64 {
+    record::foreign_handles()
+}
+
+/// Makes a handle, or does not.
+///
+/// # Safety
+/// `out` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cublasCreate_v2(out: *mut *mut c_void) -> c_int {
+    record::count("cublasCreate_v2");
+    let status = CUBLAS.handle_status();
+    if status == 0 {
+        // SAFETY: the caller owes a writable place.
+        unsafe { out.write(record::create().cast()) };
+    }
+    status
+}
+
+/// Ends a handle.
+#[unsafe(no_mangle)]
+pub extern "C" fn cublasDestroy_v2(handle: *mut c_void) -> c_int {
+    record::destroy("cublasDestroy_v2", handle)
+}
+
+macro_rules! setter {
+    ($name:ident, $field:ident, $ty:ty) => {
+        /// Sets a field of the handle.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name(handle: *mut c_void, value: $ty) -> c_int {
+            record::handle(stringify!($name), handle).map_or_else(
+                |status| status,
+                |it| {
+                    it.$field = value;
+                    0
+                },
+            )
+        }
+    };
+}
+macro_rules! getter {
+    ($name:ident, $field:ident, $ty:ty) => {
+        /// Gets a field of the handle.
+        ///
+        /// # Safety
+        /// `out` is writable.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(handle: *mut c_void, out: *mut $ty) -> c_int {
+            record::handle(stringify!($name), handle).map_or_else(
+                |status| status,
+                |it| {
+                    // SAFETY: the caller owes a writable place.
+                    unsafe { out.write(it.$field) };
+                    0
+                },
+            )
+        }
+    };
+}
+setter!(cublasSetStream_v2, stream, u64);
+getter!(cublasGetStream_v2, stream, u64);
+setter!(cublasSetPointerMode_v2, pointer_mode, c_int);
+getter!(cublasGetPointerMode_v2, pointer_mode, c_int);
+setter!(cublasSetMathMode, math_mode, c_int);
+getter!(cublasGetMathMode, math_mode, c_int);
+setter!(cublasSetAtomicsMode, atomics_mode, c_int);
+getter!(cublasGetAtomicsMode, atomics_mode, c_int);
+
+/// The workspace, of which the stand-in needs none.
+#[unsafe(no_mangle)]
+pub extern "C" fn cublasSetWorkspace_v2(
+    handle: *mut c_void,
+    _workspace: *mut c_void,
+    _bytes: usize,
+) -> c_int {
+    record::handle("cublasSetWorkspace_v2", handle).err().unwrap_or(0)
+}
+
+/// The version; a null handle is fine.
+///
+/// # Safety
+/// `version` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cublasGetVersion_v2(_handle: *mut c_void, version: *mut c_int) -> c_int {
+    record::count("cublasGetVersion_v2");
+    // SAFETY: the caller owes a writable place.
+    unsafe { version.write(120_804) };
+    0
+}
+
+/// A part of the version.
+///
+/// # Safety
+/// `value` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cublasGetProperty(kind: c_int, value: *mut c_int) -> c_int {
+    // SAFETY: the caller owes a writable place.
+    unsafe { value.write([12, 8, 4][kind as usize % 3]) };
+    0
+}
+
+/// A status's name, told apart from the shim's own by its prefix.
+#[unsafe(no_mangle)]
+pub extern "C" fn cublasGetStatusName(_status: c_int) -> *const c_char {
+    c"STANDIN_STATUS".as_ptr()
+}
+
+/// A status's text.
+#[unsafe(no_mangle)]
+pub extern "C" fn cublasGetStatusString(_status: c_int) -> *const c_char {
+    c"the stand-in's text".as_ptr()
+}
