@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 
 use crate::boundary::status::Error;
+use crate::config::config;
 use crate::handle::registry::{Owner, owner};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::real;
@@ -28,6 +29,7 @@ pub struct Call {
 impl Call {
     /// The call that `handle`, ours or the real library's, is used for.
     pub fn on(handle: *const c_void) -> Result<Call, Error> {
+        set_threads();
         match owner(handle).ok_or(Error::NotInitialized)? {
             Owner::Ours(object) => {
                 let state = object.state();
@@ -48,6 +50,7 @@ impl Call {
         stream: Stream,
         pointer_mode: PointerMode,
     ) -> Result<Call, Error> {
+        set_threads();
         let transfer = match owner(handle) {
             Some(Owner::Ours(object)) => Transfer::on(object.context, object.device, stream)?,
             Some(Owner::Real) | None => current(stream)?,
@@ -72,6 +75,16 @@ impl Call {
 
 fn mode(value: std::ffi::c_int) -> PointerMode {
     if value == 1 { PointerMode::Device } else { PointerMode::Host }
+}
+
+/// Tells the engine, once, how many threads the process's settings allow.
+fn set_threads() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if let Some(threads) = config().threads {
+            gpucompat_engine::set_threads(threads);
+        }
+    });
 }
 
 fn current(stream: Stream) -> Result<Transfer, Error> {
