@@ -181,7 +181,7 @@ fn serve_logged(
                 served.kernel
             )),
             Err(error) => {
-                log::debug(format_args!("refused fn={} reason={reason} error={error}", slot.name()))
+                log::debug(format_args!("refused fn={} reason={reason} error={error}", slot.name()));
             }
         }
     }

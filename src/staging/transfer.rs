@@ -312,7 +312,7 @@ fn copy_visible<T: Plain>(copy: &Rectangle, direction: Direction, host: *mut T) 
                 source.cast::<u8>(),
                 target.cast::<u8>(),
                 copy.width * size_of::<T>(),
-            )
+            );
         };
     }
 }

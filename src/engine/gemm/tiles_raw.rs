@@ -187,8 +187,9 @@ pub fn each_output<Out: Output<Acc>, Acc: Accumulator>(
         for (index, &sum) in range.zip(results.iter()) {
             // SAFETY: output `index` belongs to this chunk alone; `at` is one-to-one.
             unsafe {
-                output
-                    .replace(places.index(at(index)), |current| finish.element(at(index), Some(sum), current))
+                output.replace(places.index(at(index)), |current| {
+                    finish.element(at(index), Some(sum), current)
+                });
             };
         }
     });

@@ -36,7 +36,6 @@ pub fn standin(library: &str, name: &str) -> *mut c_void {
 
 /// Calls an exported function by name with the arguments' own types; the result is an int.
 #[macro_export]
-#[allow(clippy::macro_metavars_in_unsafe)] // the arguments are values of these tests
 macro_rules! call {
     ($name:expr $(, $arg:expr => $ty:ty)* $(,)?) => {{
         let address = $crate::lab::symbol($name);
