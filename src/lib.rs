@@ -23,6 +23,7 @@ pub mod config;
 pub mod handle;
 pub mod log;
 pub mod native;
+pub mod operators;
 pub mod platform;
 pub mod policy;
 pub mod staging;

@@ -27,6 +27,7 @@ macro_rules! slot {
 ///   function; `judging(f)` turns a native status that hides a failure into one that shows it.
 /// * `by_owner(handle)`: our handles get the expression, all others the real function.
 /// * `managed(native)`: the expression manages handles itself; `native` is the real call, if there is one.
+/// * `watched(expression)`: always passed on, after the expression was evaluated; nothing is returned.
 /// * `text(status)`: a function from a status to a text; the expression gets the function's slot.
 /// * `legacy serve`: as `compute`, for the interface without handles, whose functions return nothing.
 #[macro_export]
@@ -89,6 +90,22 @@ macro_rules! export {
                 |real| unsafe { ::std::mem::transmute::<*mut ::std::ffi::c_void, Real>(real)($($arg),*) },
                 |$native| $body,
             )
+        }
+    };
+    ($symbol:ident of $library:ident ($($arg:ident: $ty:ty),* $(,)?) watched($note:expr)) => {
+        /// Watched and passed on; its arguments are those of NVIDIA's function of this name.
+        ///
+        /// # Safety
+        /// The caller owes what the real function asks.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $symbol($($arg: $ty),*) {
+            type Real = unsafe extern "C" fn($($ty),*);
+            static SLOT: $crate::native::find::Slot = $crate::slot!($library, $symbol);
+            $note;
+            if let Some(real) = SLOT.real() {
+                // SAFETY: as for `compute`.
+                unsafe { ::std::mem::transmute::<*mut ::std::ffi::c_void, Real>(real)($($arg),*) };
+            }
         }
     };
     ($symbol:ident of $library:ident text($status:ident) $text:expr) => {

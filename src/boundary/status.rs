@@ -34,8 +34,11 @@ pub enum Error {
 impl Error {
     /// The status that `library` documents for this error.
     pub fn status(self, library: Library) -> c_int {
+        // `cudaErrorInitializationError`: all that a missing or broken runtime can be blamed for.
+        const INITIALIZATION_ERROR: c_int = 3;
         let status = match (library, self) {
-            (Library::Cublas | Library::CublasLt | Library::Cudart, error) => match error {
+            (Library::Cudart, _) => return INITIALIZATION_ERROR,
+            (Library::Cublas | Library::CublasLt, error) => match error {
                 Error::NotInitialized => CublasStatus::CUBLAS_STATUS_NOT_INITIALIZED,
                 Error::InvalidValue(_) => CublasStatus::CUBLAS_STATUS_INVALID_VALUE,
                 Error::NotSupported(_) => CublasStatus::CUBLAS_STATUS_NOT_SUPPORTED,

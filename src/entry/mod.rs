@@ -8,4 +8,6 @@ pub mod call;
 pub mod cublas;
 #[macro_use]
 pub mod cublaslt;
+#[macro_use]
+pub mod cudart;
 pub mod route;

@@ -86,6 +86,8 @@ driver_table! {
     copy_out_of_device: b"cuMemcpyDtoHAsync_v2\0" (*mut c_void, u64, usize, CUstream);
     /// `cuMemcpyHtoDAsync`.
     copy_to_device: b"cuMemcpyHtoDAsync_v2\0" (u64, *const c_void, usize, CUstream);
+    /// `cuMemcpyAsync`: between any two addresses.
+    copy_any: b"cuMemcpyAsync\0" (u64, u64, usize, CUstream);
     /// `cuMemcpy2DAsync`.
     copy_2d: b"cuMemcpy2DAsync_v2\0" (*const CUDA_MEMCPY2D_st, CUstream);
     /// `cuStreamCreate`.

@@ -38,6 +38,12 @@ pub fn next_symbol(symbol: &CStr) -> Option<*mut c_void> {
     foreign(unsafe { libc::dlsym(libc::RTLD_NEXT, symbol.as_ptr()) })
 }
 
+/// A symbol of the program's global scope, wherever it is defined.
+pub fn global_symbol(symbol: &CStr) -> Option<*mut c_void> {
+    // SAFETY: RTLD_DEFAULT is a pseudo-handle that `dlsym` accepts; `symbol` is a C string.
+    foreign(unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) })
+}
+
 fn foreign(address: *mut c_void) -> Option<*mut c_void> {
     (!address.is_null() && !own_image_contains(address)).then_some(address)
 }
@@ -47,6 +53,22 @@ pub fn own_image_contains(address: *const c_void) -> bool {
     static OWN_BASE: OnceLock<usize> = OnceLock::new();
     let own = *OWN_BASE.get_or_init(|| image_base(own_image_contains as *const c_void));
     own != 0 && image_base(address) == own
+}
+
+/// Whether `address`, which is looked up and not followed, lies in a library whose file name begins with `name`.
+#[allow(clippy::not_unsafe_ptr_arg_deref)]
+pub fn image_is(address: *const c_void, name: &str) -> bool {
+    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: `dladdr` accepts any address and writes `info` when it returns non-zero.
+    let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
+    // SAFETY: initialised by `dladdr`, and all-zero bytes are a valid `Dl_info` anyway.
+    let path = unsafe { info.assume_init() }.dli_fname;
+    if found == 0 || path.is_null() {
+        return false;
+    }
+    // SAFETY: a C string that lives as long as the image, which holds `address`.
+    let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
+    path.rsplit('/').next().is_some_and(|file| file.starts_with(name))
 }
 
 /// Load address of the image that holds `address`; 0 if none does.

@@ -3,4 +3,7 @@
 //! Who calls it: `native` and `log`. It knows nothing of CUDA beyond file names.
 
 mod linux;
-pub use linux::{LoadedLibrary, append_to_file, find_loaded, next_symbol, own_image_contains, write_stderr};
+pub use linux::{
+    LoadedLibrary, append_to_file, find_loaded, global_symbol, image_is, next_symbol, own_image_contains,
+    write_stderr,
+};

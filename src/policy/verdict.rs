@@ -51,6 +51,10 @@ pub enum Reason {
     OwnHandle,
     /// The real library could not make a handle and answered with this status.
     NoNativeHandle(c_int),
+    /// The program's own fat binaries hold nothing that runs on this compute capability.
+    NoKernelImage(u32),
+    /// A kernel of the program's own did not compute the right result.
+    OwnKernelFailed,
 }
 
 impl fmt::Display for Reason {
@@ -65,6 +69,8 @@ impl fmt::Display for Reason {
             Reason::LearnedFailure(status) => write!(f, "native_failed(status={status})"),
             Reason::OwnHandle => write!(f, "own_handle"),
             Reason::NoNativeHandle(status) => write!(f, "no_native_handle(status={status})"),
+            Reason::NoKernelImage(sm) => write!(f, "no_kernel_image_for_sm_{sm}"),
+            Reason::OwnKernelFailed => write!(f, "own_kernel_failed"),
         }
     }
 }
@@ -144,6 +150,32 @@ fn judge(library: Library, device: Device) -> Verdict {
     }
 }
 
+/// The verdict for the program's own kernels (PyTorch's operators) on the current device: `covered` says
+/// whether its binaries carry code for a compute capability, `probe` whether a kernel of it computes rightly.
+pub fn own_kernels(covered: impl FnOnce(u32) -> bool, probe: impl FnOnce() -> bool) -> Verdict {
+    let verdict = judge_own_kernels(covered, probe);
+    announce(OWN_KERNELS, Device::current().ok(), verdict);
+    verdict
+}
+
+fn judge_own_kernels(covered: impl FnOnce(u32) -> bool, probe: impl FnOnce() -> bool) -> Verdict {
+    match config().force {
+        Force::On => return Verdict::compat(Reason::ForcedOn),
+        Force::Off => return Verdict::native(Reason::ForcedOff),
+        Force::Unset => {}
+    }
+    let Ok(sm) = Device::current().and_then(Device::sm) else { return Verdict::native(Reason::NoDevice) };
+    if !covered(sm) {
+        Verdict::compat(Reason::NoKernelImage(sm))
+    } else if sm < config().min_sm {
+        Verdict::native(Reason::TrustedSm(sm))
+    } else if probe() {
+        Verdict::native(Reason::ProbePassed)
+    } else {
+        Verdict::compat(Reason::OwnKernelFailed)
+    }
+}
+
 /// Sets the fast answer once every device has a native verdict; trusted devices need no visit for that.
 fn note_whether_all_are_native(library: Library) {
     let Ok(count) = Device::count() else { return };
@@ -157,29 +189,34 @@ fn note_whether_all_are_native(library: Library) {
     NATIVE_EVERYWHERE[library.index()].store(all, Ordering::Relaxed);
 }
 
-/// Logs a fresh verdict: always in debug; the one "active" line at the first that is not native.
+/// What the log calls the program's own kernels, where it names a library.
+const OWN_KERNELS: &str = "operators";
+
+/// Logs a fresh verdict for a library; a forced one, which needs no device, only once.
 fn announced(library: Library, device: Option<Device>, verdict: Verdict) -> Verdict {
     static FORCED_SAID: [AtomicBool; LIBRARY_COUNT] = [const { AtomicBool::new(false) }; LIBRARY_COUNT];
     if device.is_none() && FORCED_SAID[library.index()].swap(true, Ordering::Relaxed) {
         return verdict;
     }
+    announce(library.name(), device.or_else(|| Device::current().ok()), verdict);
+    verdict
+}
+
+/// One debug line for every verdict; the one "active" line at the first that is not native.
+fn announce(what: &str, device: Option<Device>, verdict: Verdict) {
     log::config_complaints();
     let mode = if verdict.mode == Mode::Native { "native" } else { "compat" };
     let reason = verdict.reason;
-    let device = device.or_else(|| Device::current().ok());
     let name = device.map(Device::name).unwrap_or_default();
     let sm = device.and_then(|device| device.sm().ok()).unwrap_or(0);
     let ordinal = device.map_or(-1, |device| device.0);
     log::debug(format_args!(
-        "verdict library={} device={ordinal} name={name:?} sm={sm} mode={mode} reason={reason}",
-        library.name()
+        "verdict library={what} device={ordinal} name={name:?} sm={sm} mode={mode} reason={reason}"
     ));
     if verdict.mode == Mode::Compat {
         log::active_once(format_args!(
-            "device={ordinal} name={name:?} sm={sm} library={} reason={reason}: computing on the host where the device \
-             cannot (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)",
-            library.name()
+            "device={ordinal} name={name:?} sm={sm} library={what} reason={reason}: computing on the host where the \
+             device cannot (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)"
         ));
     }
-    verdict
 }

@@ -15,7 +15,7 @@ use std::path::Path;
 fn main() {
     let mut code = String::new();
     let mut treatments = String::new();
-    for (table, library, prefix) in [("cublas", "Cublas", "cublas"), ("cublaslt", "CublasLt", "cublaslt")] {
+    for (table, library) in [("cublas", "Cublas"), ("cublaslt", "CublasLt"), ("cudart", "Cudart")] {
         let path = format!("src/surface/{table}.table");
         println!("cargo::rerun-if-changed={path}");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -25,13 +25,13 @@ fn main() {
             match treatment {
                 "served" => {
                     let arguments = [&[name], &words[3..]].concat().join(", ");
-                    let _ = writeln!(code, "{prefix}_{}!({arguments});", words[2]);
+                    let _ = writeln!(code, "{table}_{}!({arguments});", words[2]);
                 }
                 "refused" => {
                     let _ = writeln!(code, "refused!({library}, {name});");
                 }
                 "refused_algo" => {
-                    let _ = writeln!(code, "{prefix}_refused_algo!({name});");
+                    let _ = writeln!(code, "{table}_refused_algo!({name});");
                 }
                 "forwarded" => {}
                 other => panic!("{path}: {name} has the unknown treatment {other:?}"),

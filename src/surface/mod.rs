@@ -1,4 +1,5 @@
-//! What we export, as data: one row a C symbol in `cublas.table` and `cublaslt.table`.
+//! What we export, as data: one row a C symbol in `cublas.table`, `cublaslt.table` and
+//! `cudart.table`.
 //!
 //! `build.rs` turns each row into one macro call; the macros stand beside the functions that serve them,
 //! in `entry`. Rows hold no logic. [`TREATMENTS`] is the same tables for tests and documentation.

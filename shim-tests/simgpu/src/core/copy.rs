@@ -188,6 +188,8 @@ pub fn copy(stream: &Arc<Stream>, request: Request, wait: Wait) -> Outcome {
     let pageable_source = source.kind.is_none() && target.kind.is_some();
     if wait == Wait::Yes || pageable_target || source.kind.is_none() && target.kind.is_none() {
         stream.push_and_wait(move || work.run());
+    } else if pageable_source && stream.is_idle() {
+        work.run();
     } else if pageable_source {
         let mut staged = vec![0u8; work.width * work.height];
         Copy2d { target: staged.as_mut_ptr() as usize, target_pitch: work.width, ..work }.run();

@@ -185,9 +185,14 @@ impl Stream {
         done
     }
 
-    /// Runs `work` and waits for it; at once, on this thread, where nothing is before it and no delay is set.
+    /// Whether an operation queued now would run at once: nothing is before it and no delay is set.
+    pub fn is_idle(&self) -> bool {
+        delay().is_none() && self.tail().is_none() && self.order().is_empty()
+    }
+
+    /// Runs `work` and waits for it; at once, on this thread, where the stream is idle.
     pub fn push_and_wait(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
-        if delay().is_none() && self.tail().is_none() && self.order().is_empty() {
+        if self.is_idle() {
             work();
         } else {
             self.push(Vec::new(), Box::new(work)).wait();
