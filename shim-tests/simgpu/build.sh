@@ -6,7 +6,12 @@ out=${1:?usage: build.sh OUTDIR [MAJOR]}
 major=${2:-12}
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
-cargo build --release --manifest-path "$here/Cargo.toml"
+case $major in
+12) features=() ;;
+13) features=(--features cuda13) ;;
+*) echo "build.sh: MAJOR is 12 or 13" >&2; exit 2 ;;
+esac
+cargo build --release --manifest-path "$here/Cargo.toml" "${features[@]}"
 mkdir -p "$out"
 archive=$target/release/libsimgpu.a
 library=$out/libcudart.so.$major

@@ -30,9 +30,14 @@ pub trait Accumulator: BlockProduct + Copy + PartialEq + Send + Sync + 'static {
     fn zero() -> Self;
     /// The nearest value.
     fn from_f64(value: f64) -> Self;
+    /// Whether [`Accumulator::conj`] changes anything.
+    const COMPLEX: bool;
     /// `self + a·b`.
     #[must_use]
     fn add_product(self, a: Self, b: Self) -> Self;
+    /// `self + other`.
+    #[must_use]
+    fn plus(self, other: Self) -> Self;
     /// The complex conjugate; itself if real.
     #[must_use]
     fn conj(self) -> Self;
@@ -84,8 +89,12 @@ macro_rules! real_accumulator {
             fn from_f64(value: f64) -> Self {
                 value as $ty
             }
+            const COMPLEX: bool = false;
             fn add_product(self, a: Self, b: Self) -> Self {
                 self + a * b
+            }
+            fn plus(self, other: Self) -> Self {
+                self + other
             }
             fn conj(self) -> Self {
                 self
@@ -113,8 +122,12 @@ macro_rules! complex_accumulator {
             fn from_f64(value: f64) -> Self {
                 Complex::new(value as $part, 0.0)
             }
+            const COMPLEX: bool = true;
             fn add_product(self, a: Self, b: Self) -> Self {
                 self + a * b
+            }
+            fn plus(self, other: Self) -> Self {
+                self + other
             }
             fn conj(self) -> Self {
                 Complex::conj(&self)
@@ -166,8 +179,12 @@ impl Accumulator for i32 {
     fn from_f64(value: f64) -> Self {
         value as i32
     }
+    const COMPLEX: bool = false;
     fn add_product(self, a: Self, b: Self) -> Self {
         self.wrapping_add(a.wrapping_mul(b))
+    }
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
     }
     fn conj(self) -> Self {
         self
@@ -182,13 +199,13 @@ impl Accumulator for i32 {
 same_type!(i32);
 
 macro_rules! half_type {
-    ($ty:ident) => {
+    ($ty:ident, $widen_run:expr) => {
         impl Input<f32> for $ty {
             fn widen(self) -> f32 {
                 self.to_f32()
             }
             fn widen_run(source: &[Self], target: &mut [f32]) {
-                half::slice::HalfFloatSliceExt::convert_to_f32_slice(source, target);
+                $widen_run(source, target);
             }
         }
         impl Output<f32> for $ty {
@@ -201,8 +218,16 @@ macro_rules! half_type {
         }
     };
 }
-half_type!(f16);
-half_type!(bf16);
+half_type!(f16, half::slice::HalfFloatSliceExt::convert_to_f32_slice);
+half_type!(bf16, widen_bf16);
+
+/// A bf16 is the upper half of an f32. Unlike `to_f32` without a branch for NaN, so that it vectorises; a
+/// signalling NaN stays one until the first product quiets it.
+fn widen_bf16(source: &[bf16], target: &mut [f32]) {
+    for (target, source) in target.iter_mut().zip(source) {
+        *target = f32::from_bits(u32::from(source.to_bits()) << 16);
+    }
+}
 
 impl Input<i32> for i8 {
     fn widen(self) -> i32 {

@@ -123,6 +123,44 @@ impl GemmCase {
         GemmCase { types, transa, transb, m, n, k, ld, alpha, beta, batch, gap, seed }
     }
 
+    /// The cases to try before random ones: sizes 0, 1, primes and one past a power of two; every pair of
+    /// operations; tight and large leading dimensions; every kind of α and β, NaN included for real types.
+    pub fn edges(types: Types) -> Vec<GemmCase> {
+        const SIZES: [[usize; 3]; 12] = [
+            [0, 3, 2],
+            [3, 0, 2],
+            [3, 2, 0],
+            [1, 1, 1],
+            [1, 7, 13],
+            [7, 1, 13],
+            [7, 13, 1],
+            [17, 17, 17],
+            [2, 33, 5],
+            [33, 2, 65],
+            [16, 31, 8],
+            [19, 18, 23],
+        ];
+        const OPS: [char; 3] = ['n', 't', 'c'];
+        let real = !types.scale.is_complex() && !types.scale.is_integer();
+        let mut scalars = vec![0.0, 1.0, -1.0, 3.0];
+        scalars.extend(real.then_some(f64::NAN));
+        let mut cases = Vec::new();
+        for (number, (sizes, ops)) in
+            SIZES.iter().flat_map(|size| (0..9).map(move |ops| (size, ops))).enumerate()
+        {
+            let [m, n, k] = *sizes;
+            let [transa, transb] = [OPS[ops / 3], OPS[ops % 3]];
+            let extra = [0, 1, 29][number % 3];
+            let rows = [if transa == 'n' { m } else { k }, if transb == 'n' { k } else { n }, m];
+            let ld = rows.map(|rows| rows.max(1) + extra);
+            let alpha = scalars[number % scalars.len()];
+            let beta = scalars[number / scalars.len() % scalars.len()];
+            let (batch, gap, seed) = (1 + number % 3, number % 2 * 5, number as u64);
+            cases.push(GemmCase { types, transa, transb, m, n, k, ld, alpha, beta, batch, gap, seed });
+        }
+        cases
+    }
+
     /// How an operand (0 A, 1 B, 2 C) is stored.
     pub fn stored(&self, operand: usize) -> Stored {
         let (rows, cols) = match operand {
@@ -173,10 +211,12 @@ impl GemmCase {
         Data { a, b, c, expected }
     }
 
-    /// The first element of C after that is wrong, or written where nothing should be.
+    /// Names the worst element of C after, by its error over the allowed one, and the line that repeats the
+    /// case; or an element that was written where nothing should be.
     pub fn check(&self, before: &[u8], after: &[u8], expected: &[Expected]) -> Result<(), String> {
         let stored = self.stored(2);
         let element = self.types.c;
+        let mut worst: Option<(f64, String)> = None;
         for (index, (old, new)) in
             before.chunks(element.bytes()).zip(after.chunks(element.bytes())).enumerate()
         {
@@ -185,18 +225,23 @@ impl GemmCase {
             if row < self.m && col < self.n && batch < self.batch {
                 let want = expected[(batch * self.n + col) * self.m + row];
                 let got = element.decode(new, 0);
-                if !self.tolerance().accepts(got, want) {
-                    return Err(format!(
-                        "{self}: C[{row}, {col}] of matrix {batch} is {got}, expected {} ± {:e}",
-                        want.value,
-                        self.tolerance().of(want)
-                    ));
+                if self.tolerance().accepts(got, want) {
+                    continue;
+                }
+                let allowed = self.tolerance().of(want);
+                let excess = (got - want.value).norm() / allowed;
+                let excess = if excess.is_nan() { f64::INFINITY } else { excess };
+                if worst.as_ref().is_none_or(|(most, _)| excess > *most) {
+                    let place = format!("C[{row}, {col}] of matrix {batch}");
+                    let want = want.value;
+                    worst =
+                        Some((excess, format!("{self}: {place} is {got}, expected {want} ± {allowed:e}")));
                 }
             } else if old != new {
                 return Err(format!("{self}: padding at element {index} was written"));
             }
         }
-        Ok(())
+        worst.map_or(Ok(()), |(_, message)| Err(message))
     }
 
     fn op(&self, operand: usize, op: char, bytes: &[u8], batch: usize, row: usize, col: usize) -> Number {
@@ -290,6 +335,40 @@ mod tests {
             let case = GemmCase::random(Types::uniform(Element::F32), 1 + seed as usize % 3, seed);
             assert_eq!(case.to_string().parse(), Ok(case));
         }
+    }
+
+    #[test]
+    fn the_edges_have_every_size_operation_and_scalar() {
+        let cases = GemmCase::edges(Types::uniform(Element::F32));
+        for wanted in [
+            |case: &GemmCase| case.m == 0,
+            |case: &GemmCase| case.k == 0 && case.beta == 0.0,
+            |case: &GemmCase| case.alpha == 0.0 && case.beta == -1.0,
+            |case: &GemmCase| case.alpha.is_nan(),
+            |case: &GemmCase| case.transa == 'c' && case.transb == 't' && case.ld[2] > 2 * case.m,
+        ] {
+            assert!(cases.iter().any(wanted));
+        }
+        for case in cases {
+            let text = case.to_string();
+            assert_eq!(text.parse::<GemmCase>().map(|again| again.to_string()), Ok(text));
+        }
+    }
+
+    #[test]
+    fn the_worst_element_is_the_one_reported() {
+        let case: GemmCase =
+            "f64->f64:f64 nn m3 n1 k1 lda3 ldb1 ldc3 alpha1 beta0 batch1 gap0 seed1".parse().unwrap();
+        let data = case.data();
+        let errors = [1.0, 5.0, 2.0];
+        let after: Vec<u8> = data
+            .expected
+            .iter()
+            .zip(errors)
+            .flat_map(|(expected, error)| (expected.value.re + error).to_le_bytes())
+            .collect();
+        let message = case.check(&data.c, &after, &data.expected).unwrap_err();
+        assert!(message.starts_with(&format!("{case}: C[1, 0] of matrix 0")), "{message}");
     }
 
     #[test]

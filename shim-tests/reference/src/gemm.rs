@@ -57,13 +57,13 @@ pub fn gemm(
     for j in 0..n {
         for i in 0..m {
             let (mut value, mut magnitude) = (zero, 0.0);
-            if alpha != zero {
+            if alpha != zero && k > 0 {
                 for l in 0..k {
                     let (x, y) = (a(i, l), b(l, j));
                     value += multiply(x, y);
                     magnitude += x.norm() * y.norm();
                 }
-                value = if k == 0 { zero } else { multiply(alpha, value) };
+                value = multiply(alpha, value);
                 magnitude *= alpha.norm();
             }
             if beta != zero {
@@ -112,5 +112,15 @@ mod tests {
         let values: Vec<f64> = result.iter().map(|expected| expected.value.re).collect();
         assert_eq!(values, [39.0, 87.0, 45.0, 101.0]);
         assert_eq!(result[0].magnitude, 39.0);
+    }
+
+    #[test]
+    fn without_depth_alpha_does_not_count() {
+        let real = |x: f64| Number::new(x, 0.0);
+        let activation = Activation::None;
+        let problem = Problem { m: 1, n: 1, k: 0, alpha: real(f64::NAN), beta: real(2.0), activation };
+        let nothing = |_, _| panic!("there is nothing to ask for");
+        let result = gemm(problem, nothing, nothing, |_, _| real(3.0), |_| 0.0);
+        assert_eq!((result[0].value.re, result[0].magnitude), (6.0, 6.0));
     }
 }

@@ -2,8 +2,13 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64;
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use super::lanes_raw::dots;
+use super::vector_raw::Vector;
 use crate::contract::extent;
 use crate::dtype::{C32, C64};
 
@@ -20,6 +25,13 @@ pub struct Block<'a, T> {
 
 /// Types with a kernel for `C ← α·A·B + β·C`.
 pub trait BlockProduct: Sized {
+    /// A register of 256 bits, for machines with avx2 and fma.
+    #[cfg(target_arch = "x86_64")]
+    type Vector256: Vector<Self>;
+    /// A register of 512 bits, for machines with avx512f.
+    #[cfg(target_arch = "x86_64")]
+    type Vector512: Vector<Self>;
+
     /// Computes one block; β = 0 does not read C.
     ///
     /// # Safety
@@ -37,8 +49,13 @@ pub trait BlockProduct: Sized {
 }
 
 macro_rules! matrixmultiply_block {
-    ($ty:ty, $kernel:ident, $scalar:expr $(, $options:ident)?) => {
+    ($ty:ty, $vector256:ty, $vector512:ty, $kernel:ident, $scalar:expr $(, $options:ident)?) => {
         impl BlockProduct for $ty {
+            #[cfg(target_arch = "x86_64")]
+            type Vector256 = $vector256;
+            #[cfg(target_arch = "x86_64")]
+            type Vector512 = $vector512;
+
             unsafe fn product(
                 [m, n, k]: [usize; 3],
                 alpha: Self,
@@ -66,12 +83,17 @@ macro_rules! matrixmultiply_block {
         }
     };
 }
-matrixmultiply_block!(f32, sgemm, |value: f32| value);
-matrixmultiply_block!(f64, dgemm, |value: f64| value);
-matrixmultiply_block!(C32, cgemm, |value: C32| [value.re, value.im], Standard);
-matrixmultiply_block!(C64, zgemm, |value: C64| [value.re, value.im], Standard);
+matrixmultiply_block!(f32, x86_64::__m256, x86_64::__m512, sgemm, |value: f32| value);
+matrixmultiply_block!(f64, x86_64::__m256d, x86_64::__m512d, dgemm, |value: f64| value);
+matrixmultiply_block!(C32, [C32; 4], [C32; 4], cgemm, |value: C32| [value.re, value.im], Standard);
+matrixmultiply_block!(C64, [C64; 4], [C64; 4], zgemm, |value: C64| [value.re, value.im], Standard);
 
 impl BlockProduct for i32 {
+    #[cfg(target_arch = "x86_64")]
+    type Vector256 = x86_64::__m256i;
+    #[cfg(target_arch = "x86_64")]
+    type Vector512 = x86_64::__m512i;
+
     unsafe fn product(
         [m, n, k]: [usize; 3],
         alpha: Self,
@@ -81,17 +103,13 @@ impl BlockProduct for i32 {
         c: *mut Self,
         [row_stride, col_stride]: [usize; 2],
     ) {
-        let mut row = vec![0i32; n];
+        let a = along_depth(a.data, m, k, [a.row_stride, a.col_stride]);
+        let b = along_depth(b.data, n, k, [b.col_stride, b.row_stride]);
+        let mut sums = vec![0i32; n];
         for i in 0..m {
-            row.fill(0);
-            for depth in 0..k {
-                let factor = a.data[i * a.row_stride + depth * a.col_stride];
-                let b_row = depth * b.row_stride;
-                for (j, sum) in row.iter_mut().enumerate() {
-                    *sum = sum.wrapping_add(factor.wrapping_mul(b.data[b_row + j * b.col_stride]));
-                }
-            }
-            for (j, &sum) in row.iter().enumerate() {
+            sums.fill(0);
+            dots(&[&a[i * k..(i + 1) * k]], &b, &mut sums);
+            for (j, &sum) in sums.iter().enumerate() {
                 // SAFETY: (i, j) is inside the m×n block, which the caller owes to be valid and ours.
                 let place = unsafe { c.add(i * row_stride + j * col_stride) };
                 // SAFETY: as above; read only where β asks for it.
@@ -101,6 +119,15 @@ impl BlockProduct for i32 {
             }
         }
     }
+}
+
+/// Lines of `depth` elements, one after the other: as they lie if they do, else a copy.
+fn along_depth(data: &[i32], lines: usize, depth: usize, [line, step]: [usize; 2]) -> Cow<'_, [i32]> {
+    if step == 1 && line == depth {
+        return Cow::Borrowed(&data[..lines * depth]);
+    }
+    let element = |index: usize| data[index / depth * line + index % depth * step];
+    Cow::Owned((0..lines * depth).map(element).collect())
 }
 
 /// `C ← A·B + C·[keep]` on slices, C packed by rows (`n` apart): the accumulating step of a tile.

@@ -6,10 +6,12 @@
 
 pub mod block_raw;
 mod finish;
-mod gemv;
+mod lanes_raw;
 mod panel;
 mod select;
+mod skinny;
 mod tiles_raw;
+mod vector_raw;
 
 pub use select::Kernel;
 
@@ -57,8 +59,8 @@ pub fn gemm_with_epilogue<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
 fn run<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
     shape: GemmShape,
     alpha: Acc,
-    a: MatRef<'_, AB>,
-    b: MatRef<'_, AB>,
+    mut a: MatRef<'_, AB>,
+    mut b: MatRef<'_, AB>,
     beta: Acc,
     source: Source<'_, Out>,
     d: MatMut<'_, Out>,
@@ -70,6 +72,11 @@ fn run<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
         return Kernel::Scale;
     }
     contract::check(shape, &a, &b, &d);
+    let rows = epilogue.bias.map_or(shape.m, <[Acc]>::len);
+    assert!(rows >= shape.m, "the bias has {rows} elements, the output {} rows", shape.m);
+    if !Acc::COMPLEX {
+        (a.conjugate, b.conjugate) = (Conj::No, Conj::No);
+    }
     if let (Source::Apart(c), true) = (&source, beta != Acc::zero()) {
         let end =
             contract::extent([shape.m, shape.n, shape.batch], [c.row_stride, c.col_stride, c.batch_stride]);
@@ -82,13 +89,19 @@ fn run<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
         && b.conjugate == Conj::No
         && AB::as_accumulators(&[]).is_some()
         && Out::as_accumulators_mut(&mut []).is_some();
-    let kernel = select::select(shape, Traits { no_product, direct });
+    let kernel = select::select(shape, Traits { no_product, direct, thin: thin::<Acc>() });
     let finish = Finish { alpha, beta, source, epilogue };
     match kernel {
         Kernel::Scale => tiles_raw::scale(shape, &finish, d),
-        Kernel::Gemv => gemv::gemv(shape, a, b, &finish, d),
+        Kernel::Skinny => tiles_raw::skinny(shape, a, b, &finish, d),
         Kernel::Matrixmultiply => tiles_raw::direct(shape, a, b, &finish, d),
         Kernel::Widened => tiles_raw::widened(shape, a, b, &finish, d),
     }
     kernel
+}
+
+/// How many rows or columns are few. Complex numbers have no vector registers of ours, so matrixmultiply
+/// is ahead of the skinny kernel from the second row on.
+const fn thin<Acc: Accumulator>() -> usize {
+    if Acc::COMPLEX { 1 } else { 16 }
 }

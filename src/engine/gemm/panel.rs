@@ -42,24 +42,33 @@ impl<Acc: Accumulator> Panel<Acc> {
             return;
         }
         for (index, target) in self.data.chunks_exact_mut(run).enumerate() {
-            let start = origin + index * step;
-            if stride == 1 {
-                T::widen_run(&operand.data[start..start + run], target);
-            } else {
-                for (offset, target) in target.iter_mut().enumerate() {
-                    *target = operand.data[start + offset * stride].widen();
-                }
-            }
-        }
-        if operand.conjugate == Conj::Yes {
-            for element in &mut self.data {
-                *element = element.conj();
-            }
+            widen(operand, origin + index * step, stride, target);
         }
     }
 
     /// The panel as a block.
     pub fn block(&self) -> Block<'_, Acc> {
         Block { data: &self.data, row_stride: self.row_stride, col_stride: self.col_stride }
+    }
+}
+
+/// Widens (and conjugates, if asked) `target.len()` elements from `first` on, `stride` apart.
+pub fn widen<T: Input<Acc>, Acc: Accumulator>(
+    operand: &MatRef<'_, T>,
+    first: usize,
+    stride: usize,
+    target: &mut [Acc],
+) {
+    if stride == 1 {
+        T::widen_run(&operand.data[first..first + target.len()], target);
+    } else {
+        for (index, target) in target.iter_mut().enumerate() {
+            *target = operand.data[first + index * stride].widen();
+        }
+    }
+    if operand.conjugate == Conj::Yes {
+        for element in target {
+            *element = element.conj();
+        }
     }
 }

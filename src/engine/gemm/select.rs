@@ -7,8 +7,8 @@ use crate::shape::GemmShape;
 pub enum Kernel {
     /// No depth or α = 0: C ← β·C.
     Scale,
-    /// One row or one column: dot products, limited by memory.
-    Gemv,
+    /// Few rows or few columns: the larger operand is read once, as it lies.
+    Skinny,
     /// Tiles computed in place by matrixmultiply.
     Matrixmultiply,
     /// Tiles widened, accumulated by matrixmultiply, finished and rounded once.
@@ -20,7 +20,7 @@ impl Kernel {
     pub fn name(self) -> &'static str {
         match self {
             Kernel::Scale => "scale",
-            Kernel::Gemv => "gemv",
+            Kernel::Skinny => "skinny",
             Kernel::Matrixmultiply => "matrixmultiply",
             Kernel::Widened => "widened_matrixmultiply",
         }
@@ -34,14 +34,16 @@ pub struct Traits {
     pub no_product: bool,
     /// Operands, accumulator and output are one type, nothing is conjugated and C is the output in place.
     pub direct: bool,
+    /// The most rows or columns that count as few.
+    pub thin: usize,
 }
 
 /// The first kernel of the list that can take the product.
 pub fn select(shape: GemmShape, traits: Traits) -> Kernel {
     if traits.no_product {
         Kernel::Scale
-    } else if shape.m == 1 || shape.n == 1 {
-        Kernel::Gemv
+    } else if shape.m.min(shape.n) <= traits.thin {
+        Kernel::Skinny
     } else if traits.direct {
         Kernel::Matrixmultiply
     } else {
@@ -57,6 +59,12 @@ pub fn tile(shape: GemmShape) -> (usize, usize) {
     (halves(shape.m).max(1), halves(shape.n).max(1))
 }
 
+/// The same for [`Kernel::Skinny`]: a tile spans the thin side.
+pub fn strip(shape: GemmShape) -> (usize, usize) {
+    const LENGTH: usize = 64;
+    if shape.n <= shape.m { (LENGTH, shape.n) } else { (shape.m, LENGTH) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,11 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn skinny_products_are_dot_products() {
-        let traits = Traits { no_product: false, direct: true };
-        assert_eq!(select(GemmShape { m: 1, n: 9, k: 3, batch: 1 }, traits), Kernel::Gemv);
-        assert_eq!(select(GemmShape { m: 2, n: 9, k: 3, batch: 1 }, traits), Kernel::Matrixmultiply);
-        let traits = Traits { no_product: false, direct: false };
-        assert_eq!(select(GemmShape { m: 2, n: 9, k: 3, batch: 1 }, traits), Kernel::Widened);
+    fn the_shape_and_the_types_choose_the_kernel() {
+        let traits = Traits { no_product: false, direct: true, thin: 2 };
+        assert_eq!(select(GemmShape { m: 2, n: 9, k: 3, batch: 1 }, traits), Kernel::Skinny);
+        assert_eq!(select(GemmShape { m: 3, n: 9, k: 3, batch: 1 }, traits), Kernel::Matrixmultiply);
+        let traits = Traits { direct: false, ..traits };
+        assert_eq!(select(GemmShape { m: 3, n: 9, k: 3, batch: 1 }, traits), Kernel::Widened);
+        let traits = Traits { no_product: true, ..traits };
+        assert_eq!(select(GemmShape { m: 3, n: 9, k: 0, batch: 1 }, traits), Kernel::Scale);
     }
 }

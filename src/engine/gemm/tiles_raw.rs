@@ -11,7 +11,8 @@ use std::ops::Range;
 use super::block_raw::{Block, SharedOutput, accumulate};
 use super::finish::Finish;
 use super::panel::Panel;
-use super::select::tile;
+use super::select::{strip, tile};
+use super::skinny;
 use crate::dtype::{Accumulator, Input, Output};
 use crate::shape::{GemmShape, MatMut, MatRef};
 use crate::threads;
@@ -20,10 +21,13 @@ use crate::threads;
 const PANEL_DEPTH: usize = 512;
 
 /// One tile of one product.
-struct Tile {
-    batch: usize,
-    rows: Range<usize>,
-    cols: Range<usize>,
+pub struct Tile {
+    /// The product's number in the batch.
+    pub batch: usize,
+    /// Rows of the output.
+    pub rows: Range<usize>,
+    /// Columns of the output.
+    pub cols: Range<usize>,
 }
 
 /// The tiles of a batch of products, numbered.
@@ -34,8 +38,7 @@ struct Tiling {
 }
 
 impl Tiling {
-    fn of(shape: GemmShape) -> Tiling {
-        let (rows, cols) = tile(shape);
+    fn of(shape: GemmShape, (rows, cols): (usize, usize)) -> Tiling {
         Tiling { shape, rows, cols }
     }
 
@@ -83,7 +86,7 @@ pub fn scale<Out: Output<Acc>, Acc: Accumulator>(
 ) {
     let places = Places::of(&d);
     let output = SharedOutput::new(d.data);
-    let tiling = Tiling::of(shape);
+    let tiling = Tiling::of(shape, tile(shape));
     threads::for_each(tiling.count(), |index| {
         let tile = tiling.get(index);
         for col in tile.cols {
@@ -108,11 +111,14 @@ pub fn direct<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
     let (Some(a_data), Some(b_data)) = (AB::as_accumulators(a.data), AB::as_accumulators(b.data)) else {
         unreachable!("selected only for operands of the accumulator's type")
     };
+    let d_len = d.data.len();
     let Some(d_data) = Out::as_accumulators_mut(d.data) else {
         unreachable!("selected only for an output of the accumulator's type")
     };
+    let lengths = [a_data.len(), b_data.len(), d_data.len()];
+    assert_eq!(lengths, [a.data.len(), b.data.len(), d_len], "the same slices as other types");
     let output = SharedOutput::new(d_data);
-    let tiling = Tiling::of(shape);
+    let tiling = Tiling::of(shape, tile(shape));
     threads::for_each(tiling.count(), |index| {
         let tile = tiling.get(index);
         let a = Block {
@@ -144,11 +150,7 @@ pub fn widened<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
     finish: &Finish<'_, Acc, Out>,
     d: MatMut<'_, Out>,
 ) {
-    let places = Places::of(&d);
-    let output = SharedOutput::new(d.data);
-    let tiling = Tiling::of(shape);
-    threads::for_each(tiling.count(), |index| {
-        let tile = tiling.get(index);
+    each_tile(&Tiling::of(shape, tile(shape)), finish, d, |tile| {
         let (height, width) = (tile.rows.len(), tile.cols.len());
         let (mut panel_a, mut panel_b) = (Panel::new(), Panel::new());
         let mut sums = vec![Acc::zero(); height * width];
@@ -160,37 +162,37 @@ pub fn widened<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
             let sizes = [height, width, depth.len()];
             accumulate(sizes, Acc::from_f64(1.0), panel_a.block(), panel_b.block(), keep, &mut sums);
         }
-        for (position, &sum) in sums.iter().enumerate() {
-            let at = [tile.batch, tile.rows.start + position / width, tile.cols.start + position % width];
-            // SAFETY: this tile's elements are this task's alone.
-            unsafe { output.replace(places.index(at), |current| finish.element(at, Some(sum), current)) };
-        }
+        sums
     });
 }
 
-/// One row or one column of dot products: `sum(i)` gives the i-th, `at(i)` its place in the product.
-pub fn each_output<Out: Output<Acc>, Acc: Accumulator>(
-    count: usize,
+/// Few rows or few columns: see [`skinny`].
+pub fn skinny<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    shape: GemmShape,
+    a: MatRef<'_, AB>,
+    b: MatRef<'_, AB>,
     finish: &Finish<'_, Acc, Out>,
     d: MatMut<'_, Out>,
-    at: impl Fn(usize) -> [usize; 3] + Send + Sync,
-    sums: impl Fn(Range<usize>, &mut [Acc]) + Send + Sync,
 ) {
-    const CHUNK: usize = 64;
+    each_tile(&Tiling::of(shape, strip(shape)), finish, d, |tile| skinny::sums(shape, &a, &b, tile));
+}
+
+/// Finishes and writes the sums of products that `sums` makes of each tile, by rows.
+fn each_tile<Out: Output<Acc>, Acc: Accumulator>(
+    tiling: &Tiling,
+    finish: &Finish<'_, Acc, Out>,
+    d: MatMut<'_, Out>,
+    sums: impl Fn(&Tile) -> Vec<Acc> + Send + Sync,
+) {
     let places = Places::of(&d);
     let output = SharedOutput::new(d.data);
-    threads::for_each(count.div_ceil(CHUNK), |chunk| {
-        let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(count);
-        let mut results = [Acc::zero(); CHUNK];
-        let results = &mut results[..range.len()];
-        sums(range.clone(), results);
-        for (index, &sum) in range.zip(results.iter()) {
-            // SAFETY: output `index` belongs to this chunk alone; `at` is one-to-one.
-            unsafe {
-                output.replace(places.index(at(index)), |current| {
-                    finish.element(at(index), Some(sum), current)
-                });
-            };
+    threads::for_each(tiling.count(), |index| {
+        let tile = tiling.get(index);
+        let width = tile.cols.len();
+        for (position, sum) in sums(&tile).into_iter().enumerate() {
+            let at = [tile.batch, tile.rows.start + position / width, tile.cols.start + position % width];
+            // SAFETY: this tile's elements are this task's alone.
+            unsafe { output.replace(places.index(at), |current| finish.element(at, Some(sum), current)) };
         }
     });
 }

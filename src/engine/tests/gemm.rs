@@ -124,6 +124,13 @@ proptest! {
 }
 
 #[test]
+fn edge_cases_of_every_type_agree_with_the_reference() {
+    for case in all_types().into_iter().flat_map(GemmCase::edges) {
+        assert_eq!(check(&case), Ok(()));
+    }
+}
+
+#[test]
 fn large_products_cross_tiles_and_panels() {
     for text in [
         "f32->f32:f32 nt m300 n270 k600 lda301 ldb270 ldc300 alpha1.5 beta-1 batch1 gap0 seed1",

@@ -15,7 +15,7 @@ fn fingerprint() -> Vec<u32> {
         (0..length).map(|_| next()).collect()
     };
     let mut bits = Vec::new();
-    for (m, n, k) in [(700, 600, 300), (1, 900, 2000), (300, 300, 1200)] {
+    for (m, n, k) in [(700, 600, 300), (1, 900, 2000), (300, 300, 1200), (7, 900, 700), (900, 13, 600)] {
         let (a, b, mut c) = (noise(m * k, 1), noise(n * k, 2), noise(m * n, 3));
         let shape = GemmShape { m, n, k, batch: 1 };
         let left =

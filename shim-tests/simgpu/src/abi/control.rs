@@ -1,8 +1,9 @@
 //! What tests ask and tell the simulator: functions that no real library has.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
-use crate::core::{copy, counters, faults, memory, stream};
+use crate::core::{copy, counters, device, faults, launch, memory, stream};
 
 fn text<'a>(text: *const c_char) -> &'a str {
     if text.is_null() {
@@ -40,6 +41,25 @@ pub extern "C" fn simgpu_set_delay_us(delay: u64) {
     stream::set_delay_us(delay);
 }
 
+/// The mangled name of the kernel that was refused last, "" if none was or it is not registered. The text is
+/// this thread's until it asks again.
+#[unsafe(no_mangle)]
+pub extern "C" fn simgpu_last_refused() -> *const c_char {
+    thread_local! {
+        static TEXT: RefCell<CString> = RefCell::default();
+    }
+    TEXT.with_borrow_mut(|text| {
+        *text = launch::last_refused().and_then(|name| CString::new(name).ok()).unwrap_or_default();
+        text.as_ptr()
+    })
+}
+
+/// How many kernels are registered now.
+#[unsafe(no_mangle)]
+pub extern "C" fn simgpu_registered_kernels() -> u64 {
+    launch::registered().1 as u64
+}
+
 /// Reads device memory as it is now, without waiting for anything; 0 on success.
 ///
 /// # Safety
@@ -67,8 +87,11 @@ fn move_now(source: usize, target: usize, bytes: usize) -> c_int {
     0
 }
 
-/// Writes the counters as JSON where `SIMGPU_COUNTERS` says, when the process ends.
+/// Writes the counters as JSON where `SIMGPU_COUNTERS` says, when the process ends; a forked child has none.
 extern "C" fn write_counters() {
+    if device::is_forked() {
+        return;
+    }
     if let Some(path) = std::env::var_os("SIMGPU_COUNTERS") {
         let _ = std::fs::write(path, counters::json());
     }

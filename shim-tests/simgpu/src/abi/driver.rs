@@ -3,9 +3,10 @@
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use super::runtime::{VERSION, driver_function};
-use super::runtime_stream::host_function;
+use super::runtime_stream::{CaptureInfo, host_function};
 use super::{put, put_if_asked, put_text};
 use crate::core::counters::LAUNCHES_REFUSED;
+use crate::core::stream::Order;
 use crate::core::{Code, device, event, stream};
 
 type Context = *mut c_void;
@@ -106,6 +107,24 @@ export! { driver TABLE;
     }
     fn cuStreamIsCapturing(handle: Stream, status: *mut c_int) {
         put(status, c_int::from(stream::get(handle as usize)?.is_capturing()))
+    }
+    fn cuStreamGetCaptureInfo(handle: Stream, status: *mut c_int, id: *mut c_ulonglong) {
+        CaptureInfo { status, id, ..CaptureInfo::default() }.tell(handle)
+    }
+    fn cuStreamGetCaptureInfo_v3(
+        handle: Stream, status: *mut c_int, id: *mut c_ulonglong, graph: *mut *mut c_void,
+        dependencies: *mut *const usize, edges: *mut *const c_void, count: *mut usize
+    ) {
+        CaptureInfo { status, id, graph, dependencies, edges, count }.tell(handle)
+    }
+    fn cuStreamGetCaptureInfo_v2(
+        handle: Stream, status: *mut c_int, id: *mut c_ulonglong, graph: *mut *mut c_void,
+        dependencies: *mut *const usize, count: *mut usize
+    ) {
+        CaptureInfo { status, id, graph, dependencies, count, ..CaptureInfo::default() }.tell(handle)
+    }
+    fn cuStreamGetFlags(handle: Stream, flags: *mut c_uint) {
+        put(flags, c_uint::from(stream::get(handle as usize)?.ordering == Order::NonBlocking))
     }
     fn cuStreamGetCtx(handle: Stream, context: *mut Context) {
         put(context, device::context_handle(stream::get(handle as usize)?.device) as Context)

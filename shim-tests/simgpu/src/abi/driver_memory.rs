@@ -2,12 +2,10 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
-use cudarc::driver::sys::CUDA_MEMCPY2D_st;
-
 use super::{put, put_if_asked, take};
-use crate::core::copy::{Direction, Request, Wait, copy, fill};
+use crate::core::copy::{Direction, Planes, Request, Wait, copy, copy_planes, fill};
 use crate::core::memory::{self, Kind};
-use crate::core::{Code, Outcome, device, stream};
+use crate::core::{Code, Outcome, capture, device, stream};
 
 type Stream = *mut c_void;
 
@@ -34,6 +32,7 @@ export! { driver TABLE;
         put(address, memory::allocate(context()?, bytes)? as u64)
     }
     fn cuMemFree_v2(address: u64) {
+        capture::check_unsafe_call()?;
         let allocation = memory::find(address as usize).ok_or(Code::INVALID_VALUE)?;
         stream::synchronize_device(allocation.device)?;
         memory::free(address as usize, false)
@@ -45,6 +44,7 @@ export! { driver TABLE;
         put(address, memory::allocate_host(bytes, Kind::Pinned)? as *mut c_void)
     }
     fn cuMemFreeHost(address: *mut c_void) {
+        capture::check_unsafe_call()?;
         let allocation = memory::find(address as usize).ok_or(Code::INVALID_VALUE)?;
         stream::synchronize_device(allocation.device)?;
         memory::free(address as usize, true)
@@ -103,9 +103,11 @@ export! { driver TABLE;
     fn cuMemcpyAsync(target: u64, source: u64, bytes: usize, stream: Stream) {
         line(target as usize, source as usize, bytes, Direction::Default, stream, Wait::No)
     }
-    fn cuMemcpy2D_v2(description: *const CUDA_MEMCPY2D_st) { rectangle(description, NULL, Wait::Yes) }
-    fn cuMemcpy2DUnaligned_v2(description: *const CUDA_MEMCPY2D_st) { rectangle(description, NULL, Wait::Yes) }
-    fn cuMemcpy2DAsync_v2(description: *const CUDA_MEMCPY2D_st, stream: Stream) { rectangle(description, stream, Wait::No) }
+    fn cuMemcpy2D_v2(description: *const Memcpy2d) { rectangle(description, NULL, Wait::Yes) }
+    fn cuMemcpy2DUnaligned_v2(description: *const Memcpy2d) { rectangle(description, NULL, Wait::Yes) }
+    fn cuMemcpy2DAsync_v2(description: *const Memcpy2d, stream: Stream) { rectangle(description, stream, Wait::No) }
+    fn cuMemcpy3D_v2(description: *const Memcpy3d) { box_of_planes(description, NULL, Wait::Yes) }
+    fn cuMemcpy3DAsync_v2(description: *const Memcpy3d, stream: Stream) { box_of_planes(description, stream, Wait::No) }
     fn cuMemsetD8_v2(target: u64, value: u8, count: usize) {
         fill(&stream::get(0)?, target as usize, count, count, 1, &[value], Wait::Yes)
     }
@@ -118,41 +120,105 @@ export! { driver TABLE;
     }
 }
 
-/// A `CUDA_MEMCPY2D`: memory types host 1, device 2, unified 4; arrays are not modelled.
-fn rectangle(description: *const CUDA_MEMCPY2D_st, stream: Stream, wait: Wait) -> Outcome {
-    use cudarc::driver::sys::CUmemorytype_enum as Type;
-    let asked = take(description)?;
-    let side = |kind: Type, host: usize, device: u64, x: usize, y: usize, pitch: usize| {
-        let base = match kind {
-            Type::CU_MEMORYTYPE_HOST => host,
-            Type::CU_MEMORYTYPE_DEVICE | Type::CU_MEMORYTYPE_UNIFIED => device as usize,
-            Type::CU_MEMORYTYPE_ARRAY => return Err(Code::NOT_SUPPORTED),
-        };
-        let pitch = if pitch == 0 { asked.WidthInBytes } else { pitch };
-        if pitch > i32::MAX as usize { Err(Code::INVALID_VALUE) } else { Ok((base + y * pitch + x, pitch)) }
+/// One side of a `CUDA_MEMCPY2D`, whose memory type comes from a caller and so is a number here.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Side2d {
+    x: usize,
+    y: usize,
+    memory_type: c_uint,
+    host: usize,
+    device: usize,
+    array: usize,
+    pitch: usize,
+}
+
+/// `CUDA_MEMCPY2D`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memcpy2d {
+    source: Side2d,
+    target: Side2d,
+    width: usize,
+    height: usize,
+}
+
+/// One side of a `CUDA_MEMCPY3D`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Side3d {
+    x: usize,
+    y: usize,
+    z: usize,
+    lod: usize,
+    memory_type: c_uint,
+    host: usize,
+    device: usize,
+    array: usize,
+    reserved: usize,
+    pitch: usize,
+    height: usize,
+}
+
+/// `CUDA_MEMCPY3D`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memcpy3d {
+    source: Side3d,
+    target: Side3d,
+    width: usize,
+    height: usize,
+    depth: usize,
+}
+
+/// The address of a memory type: host 1, device 2, unified 4; arrays (3) are not modelled.
+fn base(memory_type: c_uint, host: usize, device: usize) -> Outcome<usize> {
+    match memory_type {
+        1 => Ok(host),
+        2 | 4 => Ok(device),
+        3 => Err(Code::NOT_SUPPORTED),
+        _ => Err(Code::INVALID_VALUE),
+    }
+}
+
+/// Where the rectangle at `x`, `y` begins, and its pitch: `width` if none is given.
+fn corner(base: usize, x: usize, y: usize, pitch: usize, width: usize) -> Outcome<(usize, usize)> {
+    let pitch = if pitch == 0 { width } else { pitch };
+    if pitch > i32::MAX as usize {
+        return Err(Code::INVALID_VALUE);
+    }
+    let rows = y.checked_mul(pitch).and_then(|rows| rows.checked_add(x));
+    let address = rows.and_then(|offset| base.checked_add(offset)).ok_or(Code::INVALID_VALUE)?;
+    Ok((address, pitch))
+}
+
+fn rectangle(description: *const Memcpy2d, stream: Stream, wait: Wait) -> Outcome {
+    let Memcpy2d { source, target, width, height } = take(description)?;
+    let place = |side: Side2d| {
+        corner(base(side.memory_type, side.host, side.device)?, side.x, side.y, side.pitch, width)
     };
-    let (source, source_pitch) = side(
-        asked.srcMemoryType,
-        asked.srcHost as usize,
-        asked.srcDevice,
-        asked.srcXInBytes,
-        asked.srcY,
-        asked.srcPitch,
-    )?;
-    let (target, target_pitch) = side(
-        asked.dstMemoryType,
-        asked.dstHost as usize,
-        asked.dstDevice,
-        asked.dstXInBytes,
-        asked.dstY,
-        asked.dstPitch,
-    )?;
-    let (width, height, direction) = (asked.WidthInBytes, asked.Height, Direction::Default);
-    copy(
-        &stream::get(stream as usize)?,
-        Request { source, source_pitch, target, target_pitch, width, height, direction },
-        wait,
-    )
+    let ((source, source_pitch), (target, target_pitch)) = (place(source)?, place(target)?);
+    let direction = Direction::Default;
+    let request = Request { source, source_pitch, target, target_pitch, width, height, direction };
+    copy(&stream::get(stream as usize)?, request, wait)
+}
+
+fn box_of_planes(description: *const Memcpy3d, stream: Stream, wait: Wait) -> Outcome {
+    let Memcpy3d { source, target, width, height, depth } = take(description)?;
+    let place = |side: Side3d| {
+        let base = base(side.memory_type, side.host, side.device)?;
+        let (_, pitch) = corner(base, 0, 0, side.pitch, width)?;
+        let rows = if side.height == 0 { height } else { side.height };
+        let stride = rows.checked_mul(pitch).ok_or(Code::INVALID_VALUE)?;
+        let planes = side.z.checked_mul(stride).and_then(|offset| base.checked_add(offset));
+        let (corner, pitch) = corner(planes.ok_or(Code::INVALID_VALUE)?, side.x, side.y, pitch, width)?;
+        Ok((corner, pitch, stride))
+    };
+    let ((source, source_pitch, source_stride), (target, target_pitch, target_stride)) =
+        (place(source)?, place(target)?);
+    let direction = Direction::Default;
+    let plane = Request { source, source_pitch, target, target_pitch, width, height, direction };
+    copy_planes(&stream::get(stream as usize)?, Planes { plane, depth, source_stride, target_stride }, wait)
 }
 
 fn pointer_attribute(value: *mut c_void, attribute: c_int, address: u64) -> Outcome {

@@ -30,11 +30,17 @@ macro_rules! export {
 pub mod control;
 pub mod driver;
 pub mod driver_memory;
+pub mod driver_unsupported;
+pub mod properties;
 pub mod runtime;
 pub mod runtime_launch;
 pub mod runtime_memory;
+pub mod runtime_pool;
 pub mod runtime_stream;
 pub mod unsupported;
+#[cfg_attr(not(feature = "cuda13"), path = "cuda12.rs")]
+#[cfg_attr(feature = "cuda13", path = "cuda13.rs")]
+pub mod versioned;
 
 fn guarded(body: impl FnOnce() -> Outcome) -> Outcome {
     device::begin()?;

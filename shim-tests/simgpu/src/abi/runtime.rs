@@ -2,13 +2,9 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
-use cudarc::runtime::sys::cudaDeviceProp;
-
-use super::{driver, driver_memory, put, put_if_asked, put_text};
+pub use super::versioned::VERSION;
+use super::{driver, driver_memory, driver_unsupported, put, put_if_asked, put_text, versioned};
 use crate::core::{Code, Outcome, device, stream};
-
-/// CUDA 12.8.
-pub const VERSION: c_int = 12_080;
 
 export! { runtime TABLE;
     fn cudaGetDeviceCount(count: *mut c_int) { super::control::arrange_exit(); put(count, device::count()) }
@@ -17,9 +13,6 @@ export! { runtime TABLE;
     fn cudaDeviceSynchronize() { stream::synchronize_device(device::ensure_current()) }
     fn cudaDeviceGetAttribute(value: *mut c_int, attribute: c_int, ordinal: c_int) {
         put(value, device::attribute(attribute, ordinal)?)
-    }
-    fn cudaGetDeviceProperties_v2(properties: *mut cudaDeviceProp, ordinal: c_int) {
-        fill_properties(properties, device::checked(ordinal)?)
     }
     fn cudaDeviceCanAccessPeer(can: *mut c_int, ordinal: c_int, peer: c_int) {
         let (ordinal, peer) = (device::checked(ordinal)?, device::checked(peer)?);
@@ -82,63 +75,20 @@ pub fn driver_function(symbol: *const c_char) -> Option<usize> {
     // SAFETY: not null; the caller owes a C string.
     let name = unsafe { std::ffi::CStr::from_ptr(symbol) }.to_str().ok()?;
     let find = |name: &str| {
-        [driver::TABLE, driver_memory::TABLE]
+        [driver::TABLE, driver_memory::TABLE, driver_unsupported::TABLE]
             .into_iter()
             .flatten()
             .find(|row| row.0 == name)
             .map(|row| (row.1)())
     };
-    find(&format!("{name}_v2")).or_else(|| find(name))
+    versioned::DRIVER_SUFFIXES.iter().find_map(|suffix| find(&format!("{name}{suffix}")))
 }
 
+/// A name that is not there is a success with a null address and a status.
 fn entry_point(symbol: *const c_char, function: *mut *mut c_void, status: *mut c_int) -> Outcome {
     const FOUND: c_int = 0;
     const NOT_FOUND: c_int = 1;
     let address = driver_function(symbol);
     put_if_asked(status, if address.is_some() { FOUND } else { NOT_FOUND });
-    put(function, address.unwrap_or(0) as *mut c_void)?;
-    if address.is_some() { Ok(()) } else { Err(Code::NOT_FOUND) }
-}
-
-fn fill_properties(place: *mut cudaDeviceProp, ordinal: c_int) -> Outcome {
-    let model = device::model();
-    let attribute = |number| device::attribute(number, ordinal).unwrap_or(0);
-    // SAFETY: integers, arrays of integers and sizes: all zeros is a value.
-    let mut properties: cudaDeviceProp = unsafe { std::mem::zeroed() };
-    for (place, byte) in properties.name.iter_mut().zip(model.name.bytes()) {
-        *place = byte as c_char;
-    }
-    properties.uuid.bytes[0] = 0x51;
-    properties.uuid.bytes[15] = ordinal as c_char;
-    properties.totalGlobalMem = (model.memory_mib << 20) as usize;
-    properties.sharedMemPerBlock = attribute(8) as usize;
-    properties.regsPerBlock = attribute(12);
-    properties.warpSize = attribute(10);
-    properties.memPitch = attribute(11) as usize;
-    properties.maxThreadsPerBlock = attribute(1);
-    properties.maxThreadsDim = [attribute(2), attribute(3), attribute(4)];
-    properties.maxGridSize = [attribute(5), attribute(6), attribute(7)];
-    properties.clockRate = attribute(13);
-    properties.totalConstMem = attribute(9) as usize;
-    (properties.major, properties.minor) = model.capability;
-    properties.textureAlignment = attribute(14) as usize;
-    properties.multiProcessorCount = model.multiprocessors;
-    properties.canMapHostMemory = 1;
-    properties.concurrentKernels = 1;
-    properties.pciBusID = ordinal + 1;
-    properties.asyncEngineCount = attribute(40);
-    properties.unifiedAddressing = 1;
-    properties.memoryClockRate = attribute(36);
-    properties.memoryBusWidth = attribute(37);
-    properties.l2CacheSize = attribute(38);
-    properties.maxThreadsPerMultiProcessor = attribute(39);
-    properties.streamPrioritiesSupported = 1;
-    properties.sharedMemPerMultiprocessor = attribute(81) as usize;
-    properties.regsPerMultiprocessor = attribute(82);
-    properties.managedMemory = attribute(83);
-    properties.concurrentManagedAccess = attribute(89);
-    properties.sharedMemPerBlockOptin = attribute(97) as usize;
-    properties.maxBlocksPerMultiProcessor = 24;
-    properties.reservedSharedMemPerBlock = attribute(111) as usize;
-    put(place, properties)
+    put(function, address.unwrap_or(0) as *mut c_void)
 }

@@ -1,11 +1,12 @@
-//! The runtime API: kernels, all of which are refused, and the registration that compilers emit.
+//! The runtime API: kernels, which are refused or do nothing, and the registration that compilers emit.
 
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use super::put_if_asked;
-use crate::core::counters::LAUNCHES_REFUSED;
-use crate::core::{Code, Outcome};
+use cudarc::runtime::sys::cudaFuncAttributes;
+
+use super::{put, put_if_asked, take};
+use crate::core::{Code, device, launch};
 
 /// `dim3`.
 #[repr(C)]
@@ -25,31 +26,64 @@ thread_local! {
     static CONFIGURATIONS: RefCell<Vec<Configuration>> = const { RefCell::new(Vec::new()) };
 }
 
-/// No kernel image is available for execution on the device.
-fn refuse() -> Outcome {
-    LAUNCHES_REFUSED.add(1);
-    Err(Code::NO_KERNEL_IMAGE)
+/// `cudaLaunchConfig_t`, as far as it is read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LaunchConfiguration {
+    grid: Dim3,
+    block: Dim3,
+    shared: usize,
+    stream: *mut c_void,
+}
+
+/// What an accepted kernel looks like: one that any block size suits.
+fn attributes() -> cudaFuncAttributes {
+    let (major, minor) = device::model().capability;
+    // SAFETY: integers and sizes only: all zeros is a value.
+    let mut attributes: cudaFuncAttributes = unsafe { std::mem::zeroed() };
+    attributes.maxThreadsPerBlock = 1024;
+    attributes.numRegs = 32;
+    attributes.ptxVersion = major * 10 + minor;
+    attributes.binaryVersion = major * 10 + minor;
+    attributes.maxDynamicSharedSizeBytes = 49_152;
+    attributes
+}
+
+/// Blocks of `threads` that a multiprocessor holds.
+fn occupancy(threads: c_int) -> c_int {
+    device::attribute(39, 0).unwrap_or(0) / threads.max(1)
 }
 
 export! { runtime TABLE;
     fn cudaLaunchKernel(
-        _function: *const c_void, _grid: Dim3, _block: Dim3, _arguments: *mut *mut c_void, _shared: usize, _stream: *mut c_void
-    ) { refuse() }
+        kernel: *const c_void, _grid: Dim3, _block: Dim3, _arguments: *mut *mut c_void, _shared: usize, stream: *mut c_void
+    ) { launch::launch(kernel as usize, stream as usize) }
     fn cudaLaunchCooperativeKernel(
-        _function: *const c_void, _grid: Dim3, _block: Dim3, _arguments: *mut *mut c_void, _shared: usize, _stream: *mut c_void
-    ) { refuse() }
-    fn cudaLaunchKernelExC(_config: *const c_void, _function: *const c_void, _arguments: *mut *mut c_void) { refuse() }
-    fn cudaFuncGetAttributes(_attributes: *mut c_void, _function: *const c_void) { Err(Code::NO_KERNEL_IMAGE) }
-    fn cudaFuncSetAttribute(_function: *const c_void, _attribute: c_int, _value: c_int) { Err(Code::NO_KERNEL_IMAGE) }
+        kernel: *const c_void, _grid: Dim3, _block: Dim3, _arguments: *mut *mut c_void, _shared: usize, stream: *mut c_void
+    ) { launch::launch(kernel as usize, stream as usize) }
+    fn cudaLaunchKernelExC(configuration: *const LaunchConfiguration, kernel: *const c_void, _arguments: *mut *mut c_void) {
+        launch::launch(kernel as usize, take(configuration)?.stream as usize)
+    }
+    fn cudaFuncGetAttributes(place: *mut cudaFuncAttributes, _kernel: *const c_void) {
+        launch::check_image()?;
+        put(place, attributes())
+    }
+    fn cudaFuncSetAttribute(_kernel: *const c_void, _attribute: c_int, _value: c_int) { launch::check_image() }
     fn cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-        _blocks: *mut c_int, _function: *const c_void, _block: c_int, _shared: usize
-    ) { Err(Code::NO_KERNEL_IMAGE) }
+        blocks: *mut c_int, _kernel: *const c_void, threads: c_int, _shared: usize
+    ) {
+        launch::check_image()?;
+        put(blocks, occupancy(threads))
+    }
     fn cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
-        _blocks: *mut c_int, _function: *const c_void, _block: c_int, _shared: usize, _flags: c_uint
-    ) { Err(Code::NO_KERNEL_IMAGE) }
+        blocks: *mut c_int, _kernel: *const c_void, threads: c_int, _shared: usize, _flags: c_uint
+    ) {
+        launch::check_image()?;
+        put(blocks, occupancy(threads))
+    }
     fn cudaGetSymbolAddress(_address: *mut *mut c_void, _symbol: *const c_void) { Err(Code::NO_KERNEL_IMAGE) }
     fn cudaMemcpyToSymbol(_symbol: *const c_void, _source: *const c_void, _bytes: usize, _offset: usize, _kind: c_int) {
-        Err(Code::NO_KERNEL_IMAGE)
+        launch::check_image()
     }
 }
 
@@ -84,6 +118,7 @@ pub extern "C" fn __cudaPopCallConfiguration(
 /// Takes a library's kernels; the handle is the address of what was given.
 #[unsafe(no_mangle)]
 pub extern "C" fn __cudaRegisterFatBinary(wrapper: *mut c_void) -> *mut *mut c_void {
+    launch::register_binary(wrapper as usize);
     wrapper.cast()
 }
 
@@ -93,7 +128,9 @@ pub extern "C" fn __cudaRegisterFatBinaryEnd(_handle: *mut *mut c_void) {}
 
 /// Gives a library's kernels up.
 #[unsafe(no_mangle)]
-pub extern "C" fn __cudaUnregisterFatBinary(_handle: *mut *mut c_void) {}
+pub extern "C" fn __cudaUnregisterFatBinary(handle: *mut *mut c_void) {
+    launch::unregister_binary(handle as usize);
+}
 
 /// Initialises a module, of which there is nothing to initialise.
 #[unsafe(no_mangle)]
@@ -101,13 +138,13 @@ pub extern "C" fn __cudaInitModule(_handle: *mut *mut c_void) -> c_char {
     1
 }
 
-/// Names a kernel; all are refused when launched.
+/// Names a kernel.
 #[unsafe(no_mangle)]
 pub extern "C" fn __cudaRegisterFunction(
-    _handle: *mut *mut c_void,
-    _host: *const c_char,
+    handle: *mut *mut c_void,
+    host: *const c_char,
     _device: *mut c_char,
-    _name: *const c_char,
+    name: *const c_char,
     _limit: c_int,
     _thread: *mut c_void,
     _block: *mut c_void,
@@ -115,6 +152,7 @@ pub extern "C" fn __cudaRegisterFunction(
     _grid_size: *mut c_void,
     _warp: *mut c_int,
 ) {
+    launch::register_kernel(handle as usize, host as usize, name);
 }
 
 /// Names a device variable.

@@ -7,7 +7,7 @@ use cudarc::runtime::sys::cudaPointerAttributes;
 use super::{put, put_if_asked};
 use crate::core::copy::{Direction, Request, Wait, copy, fill};
 use crate::core::memory::{self, Kind};
-use crate::core::{Code, Outcome, device, stream};
+use crate::core::{Code, Outcome, capture, device, stream};
 
 type Stream = *mut c_void;
 
@@ -19,7 +19,7 @@ fn direction(kind: c_int) -> Outcome<Direction> {
         2 => Direction::DeviceToHost,
         3 => Direction::DeviceToDevice,
         4 => Direction::Default,
-        _ => return Err(Code(21)),
+        _ => return Err(Code::INVALID_DIRECTION),
     })
 }
 
@@ -32,6 +32,7 @@ fn free(address: *mut c_void, host: bool) -> Outcome {
     if address.is_null() {
         return Ok(());
     }
+    capture::check_unsafe_call()?;
     let allocation = memory::find(address as usize).ok_or(Code::INVALID_VALUE)?;
     stream::synchronize_device(allocation.device)?;
     memory::free(address as usize, host)
@@ -42,14 +43,7 @@ export! { runtime TABLE;
         let ordinal = device::ensure_current();
         put(address, if bytes == 0 { 0 } else { memory::allocate(ordinal, bytes)? } as *mut c_void)
     }
-    fn cudaMallocAsync(address: *mut *mut c_void, bytes: usize, _stream: Stream) {
-        put(address, memory::allocate(device::ensure_current(), bytes)? as *mut c_void)
-    }
     fn cudaFree(address: *mut c_void) { let _ = device::ensure_current(); free(address, false) }
-    fn cudaFreeAsync(address: *mut c_void, stream: Stream) {
-        stream::get(stream as usize)?.synchronize()?;
-        memory::free(address as usize, false)
-    }
     fn cudaMallocManaged(address: *mut *mut c_void, bytes: usize, _flags: c_uint) {
         put(address, memory::allocate_host(bytes, Kind::Managed)? as *mut c_void)
     }

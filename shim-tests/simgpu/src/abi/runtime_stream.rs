@@ -1,9 +1,11 @@
 //! The runtime API: streams, events, capture, graphs.
 
+use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
-use super::{put, put_if_asked};
-use crate::core::graph::{self, EXECUTABLES, GRAPHS, Node};
+use super::{put, put_if_asked, take};
+use crate::core::capture::{self, Mode};
+use crate::core::graph::{self, GRAPHS, Node};
 use crate::core::{Code, Outcome, event, stream};
 
 type Stream = *mut c_void;
@@ -12,19 +14,90 @@ type Graph = *mut c_void;
 type HostFunction = extern "C" fn(*mut c_void);
 type StreamCallback = extern "C" fn(Stream, c_int, *mut c_void);
 
-const CAPTURE_NONE: c_int = 0;
-const CAPTURE_ACTIVE: c_int = 1;
-const CAPTURE_INVALIDATED: c_int = 2;
+/// `cudaStreamGetCaptureInfo` in all its forms: places for what is asked, null where it is not.
+pub struct CaptureInfo {
+    /// Whether the stream is captured.
+    pub status: *mut c_int,
+    /// The capture's number.
+    pub id: *mut c_ulonglong,
+    /// The graph in the making.
+    pub graph: *mut Graph,
+    /// What the next node will depend on; the list is this thread's until it asks again.
+    pub dependencies: *mut *const usize,
+    /// Data of those edges: none.
+    pub edges: *mut *const c_void,
+    /// How many there are.
+    pub count: *mut usize,
+}
 
-/// Status and number of a stream's capture.
-fn capture(stream: Stream) -> Outcome<(c_int, c_ulonglong)> {
+impl Default for CaptureInfo {
+    fn default() -> CaptureInfo {
+        CaptureInfo {
+            status: std::ptr::null_mut(),
+            id: std::ptr::null_mut(),
+            graph: std::ptr::null_mut(),
+            dependencies: std::ptr::null_mut(),
+            edges: std::ptr::null_mut(),
+            count: std::ptr::null_mut(),
+        }
+    }
+}
+
+/// `cudaStreamCaptureStatus`.
+fn capture_status(stream: Stream) -> Outcome<c_int> {
+    const NONE: c_int = 0;
+    const ACTIVE: c_int = 1;
+    const INVALIDATED: c_int = 2;
     let stream = stream::get(stream as usize)?;
     let capture = stream.capture.lock();
-    Ok(match capture.as_ref() {
-        None => (CAPTURE_NONE, 0),
-        Some(capture) if capture.is_invalid() => (CAPTURE_INVALIDATED, capture.id),
-        Some(capture) => (CAPTURE_ACTIVE, capture.id),
-    })
+    Ok(capture.as_ref().map_or(NONE, |capture| if capture.is_invalid() { INVALIDATED } else { ACTIVE }))
+}
+
+impl CaptureInfo {
+    /// Answers.
+    pub fn tell(self, handle: Stream) -> Outcome {
+        thread_local! {
+            static LISTED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+        }
+        let status = capture_status(handle)?;
+        let stream = stream::get(handle as usize)?;
+        let capture = stream.capture.lock().clone();
+        let (id, graph, nodes) = capture.map_or((0, 0, Vec::new()), |capture| {
+            (capture.id, capture.graph_handle, capture.frontier_handles(&stream))
+        });
+        put_if_asked(self.id, id);
+        put_if_asked(self.graph, graph as Graph);
+        put_if_asked(self.edges, std::ptr::null());
+        put_if_asked(self.count, nodes.len());
+        LISTED.with_borrow_mut(|listed| {
+            *listed = nodes;
+            put_if_asked(self.dependencies, listed.as_ptr());
+        });
+        put(self.status, status)
+    }
+}
+
+/// `cudaStreamUpdateCaptureDependencies`; flag 1 replaces.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // called by exported functions only, which carry the contract
+pub fn update_dependencies(handle: Stream, nodes: *const usize, count: usize, flags: c_uint) -> Outcome {
+    let stream = stream::get(handle as usize)?;
+    let capture = stream.recording()?.ok_or(Code::INVALID_VALUE)?;
+    let handles: Vec<usize> =
+        (0..count).map(|index| take(nodes.wrapping_add(index))).collect::<Outcome<_>>()?;
+    capture.depend_on(&stream, &handles, flags == 1)
+}
+
+/// Gives handles to a caller who asks first for their number, then for at most `count` of them.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // called by exported functions only, which carry the contract
+pub fn nodes_into(handles: &[usize], nodes: *mut usize, count: *mut usize) -> Outcome {
+    if nodes.is_null() {
+        return put(count, handles.len());
+    }
+    let room = take(count)?;
+    for index in 0..room {
+        put(nodes.wrapping_add(index), handles.get(index).copied().unwrap_or(0))?;
+    }
+    put(count, room.min(handles.len()))
 }
 
 export! { runtime TABLE;
@@ -43,36 +116,24 @@ export! { runtime TABLE;
     fn cudaStreamAddCallback(handle: Stream, callback: Option<StreamCallback>, argument: *mut c_void, _flags: c_uint) {
         let (callback, argument) = (callback.ok_or(Code::INVALID_VALUE)?, argument as usize);
         let name = handle as usize;
-        stream::get(name)?.push(Vec::new(), Box::new(move || callback(name as Stream, 0, argument as *mut c_void)));
+        let stream = stream::get(name)?;
+        if stream.recording()?.is_some() { return Err(stream.break_capture()); }
+        stream.push(Vec::new(), Box::new(move || callback(name as Stream, 0, argument as *mut c_void)));
         Ok(())
     }
     fn cudaLaunchHostFunc(handle: Stream, function: Option<HostFunction>, argument: *mut c_void) {
         host_function(handle, function, argument)
     }
-    fn cudaStreamIsCapturing(handle: Stream, status: *mut c_int) { put(status, capture(handle)?.0) }
-    fn cudaStreamGetCaptureInfo(handle: Stream, status: *mut c_int, id: *mut c_ulonglong) {
-        let (state, number) = capture(handle)?;
-        put_if_asked(id, number);
-        put(status, state)
+    fn cudaStreamIsCapturing(handle: Stream, status: *mut c_int) { put(status, capture_status(handle)?) }
+    fn cudaThreadExchangeStreamCaptureMode(mode: *mut c_int) {
+        let wanted = Mode::from_number(take(mode.cast_const())?)?;
+        put(mode, capture::exchange_thread_mode(wanted) as c_int)
     }
-    fn cudaStreamGetCaptureInfo_v2(
-        handle: Stream, status: *mut c_int, id: *mut c_ulonglong, graph: *mut Graph,
-        dependencies: *mut *const c_void, count: *mut usize
-    ) {
-        let (state, number) = capture(handle)?;
-        put_if_asked(id, number);
-        put_if_asked(graph, std::ptr::null_mut());
-        put_if_asked(dependencies, std::ptr::null());
-        put_if_asked(count, 0);
-        put(status, state)
+    fn cudaStreamBeginCapture(handle: Stream, mode: c_int) {
+        capture::begin(&stream::get(handle as usize)?, Mode::from_number(mode)?)
     }
-    fn cudaStreamUpdateCaptureDependencies(handle: Stream, _nodes: *mut c_void, _count: usize, _flags: c_uint) {
-        if capture(handle)?.0 == CAPTURE_ACTIVE { Ok(()) } else { Err(Code::INVALID_VALUE) }
-    }
-    fn cudaThreadExchangeStreamCaptureMode(mode: *mut c_int) { if mode.is_null() { Err(Code::INVALID_VALUE) } else { Ok(()) } }
-    fn cudaStreamBeginCapture(handle: Stream, _mode: c_int) { graph::begin(&stream::get(handle as usize)?) }
     fn cudaStreamEndCapture(handle: Stream, graph: *mut Graph) {
-        let captured = graph::end(&stream::get(handle as usize)?);
+        let captured = capture::end(&stream::get(handle as usize)?);
         put(graph, *captured.as_ref().unwrap_or(&0) as Graph)?;
         captured.map(|_| ())
     }
@@ -84,11 +145,9 @@ export! { runtime TABLE;
     }
     fn cudaGraphLaunch(executable: Graph, handle: Stream) { graph::launch(executable as usize, &stream::get(handle as usize)?) }
     fn cudaGraphDestroy(graph: Graph) { GRAPHS.remove(graph as usize).map(|_| ()) }
-    fn cudaGraphExecDestroy(executable: Graph) { EXECUTABLES.remove(executable as usize).map(|_| ()) }
-    fn cudaGraphGetNodes(graph: Graph, nodes: *mut *mut c_void, count: *mut usize) {
-        let total = GRAPHS.get(graph as usize)?.nodes.len();
-        if !nodes.is_null() { return Err(Code::NOT_SUPPORTED); }
-        put(count, total)
+    fn cudaGraphExecDestroy(executable: Graph) { graph::destroy_executable(executable as usize) }
+    fn cudaGraphGetNodes(graph: Graph, nodes: *mut usize, count: *mut usize) {
+        nodes_into(&GRAPHS.get(graph as usize)?.handles(), nodes, count)
     }
     fn cudaGraphDebugDotPrint(graph: Graph, _path: *const c_char, _flags: c_uint) { GRAPHS.get(graph as usize).map(|_| ()) }
 
@@ -111,8 +170,8 @@ export! { runtime TABLE;
 pub fn host_function(handle: Stream, function: Option<HostFunction>, argument: *mut c_void) -> Outcome {
     let (function, argument) = (function.ok_or(Code::INVALID_VALUE)?, argument as usize);
     let stream = stream::get(handle as usize)?;
-    if let Some(capture) = stream.capture.lock().as_ref() {
-        return capture.record(Node::Host(function, argument));
+    if let Some(capture) = stream.recording()? {
+        return capture.record(&stream, Node::Host(function, argument));
     }
     stream.push(Vec::new(), Box::new(move || function(argument as *mut c_void)));
     Ok(())

@@ -150,6 +150,7 @@ fn count(source: Side, target: Side, bytes: i64) -> Outcome {
         (false, false) => return Ok(()),
     };
     faults::check(fault)?;
+    faults::check("memcpy")?;
     calls.add(1);
     volume.add(bytes);
     Ok(())
@@ -168,6 +169,10 @@ pub fn copy(stream: &Arc<Stream>, request: Request, wait: Wait) -> Outcome {
     if !legal(request.direction, source, target) {
         return Err(Code::INVALID_VALUE);
     }
+    let recording = stream.recording()?;
+    if recording.is_some() && wait == Wait::Yes {
+        return Err(stream.break_capture());
+    }
     count(source, target, (request.width * request.height) as i64)?;
     let mut work = Copy2d {
         source: source.address,
@@ -177,20 +182,18 @@ pub fn copy(stream: &Arc<Stream>, request: Request, wait: Wait) -> Outcome {
         width: request.width,
         height: request.height,
     };
-    if let Some(capture) = stream.capture.lock().clone() {
-        if wait == Wait::Yes {
-            capture.invalidate();
-            return Err(Code::CAPTURE_UNSUPPORTED);
-        }
-        return capture.record(Node::Copy(work));
+    if let Some(capture) = recording {
+        return capture.record(stream, Node::Copy(work));
     }
     let pageable_target = target.kind.is_none() && source.kind.is_some();
     let pageable_source = source.kind.is_none() && target.kind.is_some();
     if wait == Wait::Yes || pageable_target || source.kind.is_none() && target.kind.is_none() {
-        stream.push_and_wait(move || work.run());
-    } else if pageable_source && stream.is_idle() {
-        work.run();
+        stream.run_or_push(move || work.run()).wait();
     } else if pageable_source {
+        if let Some(_claim) = stream.claim() {
+            work.run();
+            return Ok(());
+        }
         let mut staged = vec![0u8; work.width * work.height];
         Copy2d { target: staged.as_mut_ptr() as usize, target_pitch: work.width, ..work }.run();
         (work.source, work.source_pitch) = (staged.as_ptr() as usize, work.width);
@@ -205,6 +208,40 @@ pub fn copy(stream: &Arc<Stream>, request: Request, wait: Wait) -> Outcome {
         stream.push(Vec::new(), Box::new(move || work.run()));
     }
     Ok(())
+}
+
+/// A box of bytes to be copied: planes, each as a rectangle.
+#[derive(Clone, Copy, Debug)]
+pub struct Planes {
+    /// The first plane.
+    pub plane: Request,
+    /// How many.
+    pub depth: usize,
+    /// Bytes from plane to plane of the source.
+    pub source_stride: usize,
+    /// Bytes from plane to plane of the target.
+    pub target_stride: usize,
+}
+
+/// Copies a box on a stream, plane by plane, once all of them are known to be inside their allocations.
+pub fn copy_planes(stream: &Arc<Stream>, planes: Planes, wait: Wait) -> Outcome {
+    let at = |index: usize| {
+        let step = |base: usize, stride: usize| {
+            index.checked_mul(stride).and_then(|offset| base.checked_add(offset)).ok_or(Code::INVALID_VALUE)
+        };
+        let source = step(planes.plane.source, planes.source_stride)?;
+        let target = step(planes.plane.target, planes.target_stride)?;
+        Ok(Request { source, target, ..planes.plane })
+    };
+    if planes.plane.width == 0 || planes.plane.height == 0 {
+        return Ok(());
+    }
+    for index in 0..planes.depth {
+        let plane = at(index)?;
+        translate(plane.source, plane.extent(plane.source_pitch)?)?;
+        translate(plane.target, plane.extent(plane.target_pitch)?)?;
+    }
+    (0..planes.depth).try_for_each(|index| copy(stream, at(index)?, wait))
 }
 
 /// Fills on a stream: `pattern` repeated over `height` rows of `width` bytes.
@@ -228,13 +265,14 @@ pub fn fill(
     if side.kind.is_none() {
         return Err(Code::INVALID_VALUE);
     }
+    let recording = stream.recording()?;
     MEMSETS.add(1);
     let work = Fill { target: side.address, pitch, width, height, pattern: pattern.to_vec() };
-    if let Some(capture) = stream.capture.lock().clone() {
-        return capture.record(Node::Fill(work));
+    if let Some(capture) = recording {
+        return capture.record(stream, Node::Fill(work));
     }
     if wait == Wait::Yes && stream.ordering == Order::Legacy && !side.is_device() {
-        stream.push_and_wait(move || work.run());
+        stream.run_or_push(move || work.run()).wait();
     } else {
         stream.push(Vec::new(), Box::new(move || work.run()));
     }
@@ -244,11 +282,13 @@ pub fn fill(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::memory::allocate;
-    use crate::core::stream;
+    use crate::core::memory::{allocate, allocate_host};
+    use crate::core::signal::Signal;
+    use crate::core::{stream, test_lock};
 
     #[test]
     fn a_pageable_source_may_be_reused_at_once_and_a_round_trip_returns_it() {
+        let _alone = test_lock();
         let device = allocate(0, 64).unwrap();
         let stream = stream::get(stream::create(1, 0).unwrap()).unwrap();
         let mut source: Vec<u8> = (0..64).collect();
@@ -267,7 +307,46 @@ mod tests {
     }
 
     #[test]
+    fn a_page_locked_source_is_read_when_the_copy_runs() {
+        let _alone = test_lock();
+        let (device, pinned) = (allocate(0, 8).unwrap(), allocate_host(8, Kind::Pinned).unwrap());
+        let stream = stream::get(stream::create(1, 0).unwrap()).unwrap();
+        let gate = Arc::new(Signal::default());
+        stream.push(vec![gate.clone()], Box::new(|| {}));
+        copy(&stream, Request::line(device, pinned, 8, Direction::HostToDevice), Wait::No).unwrap();
+        // SAFETY: 8 bytes of page-locked memory made above; the copy waits for the gate.
+        unsafe { std::ptr::write_bytes(pinned as *mut u8, 9, 8) };
+        gate.set();
+        let mut back = [0u8; 8];
+        let request = Request::line(back.as_mut_ptr() as usize, device, 8, Direction::DeviceToHost);
+        copy(&stream, request, Wait::No).unwrap();
+        assert_eq!(back, [9; 8]);
+    }
+
+    #[test]
+    fn a_box_of_planes_is_copied_whole_or_not_at_all() {
+        let _alone = test_lock();
+        let device = allocate(0, 512).unwrap();
+        let stream = stream::get(stream::create(1, 0).unwrap()).unwrap();
+        let source: Vec<u8> = (0..64).collect();
+        let mut plane = Request::line(device, source.as_ptr() as usize, 2, Direction::HostToDevice);
+        (plane.height, plane.source_pitch, plane.target_pitch) = (2, 8, 4);
+        let whole = Planes { plane, depth: 3, source_stride: 16, target_stride: 8 };
+        copy_planes(&stream, whole, Wait::Yes).unwrap();
+        let mut back = [0u8; 24];
+        let request = Request::line(back.as_mut_ptr() as usize, device, 24, Direction::DeviceToHost);
+        copy(&stream, request, Wait::Yes).unwrap();
+        let at = |z: usize, y: usize, x: usize| back[z * 8 + y * 4 + x];
+        assert_eq!([at(0, 0, 0), at(0, 1, 1), at(1, 0, 1), at(2, 1, 0)], [0, 9, 17, 40]);
+        let beyond = Planes { target_stride: 256, ..whole };
+        let calls = H2D_CALLS.get();
+        assert_eq!(copy_planes(&stream, beyond, Wait::Yes), Err(Code::INVALID_VALUE));
+        assert_eq!(H2D_CALLS.get(), calls);
+    }
+
+    #[test]
     fn a_wrong_direction_or_range_is_invalid() {
+        let _alone = test_lock();
         let device = allocate(0, 512).unwrap();
         let stream = stream::get(0).unwrap();
         let host = [0u8; 8];

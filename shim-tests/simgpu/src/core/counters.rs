@@ -26,6 +26,7 @@ counters! {
     D2D_CALLS "d2d_calls" "Copies within and between devices.";
     MEMSETS "memsets" "Memory fills.";
     LAUNCHES_REFUSED "launches_refused" "Kernel launches answered with \"no kernel image\".";
+    LAUNCHES_ACCEPTED "launches_accepted" "Kernel launches that succeeded and did nothing.";
     ALLOCATIONS "allocations" "Device allocations made.";
     LIVE_BYTES "live_bytes" "Device bytes allocated now.";
     SYNCHRONIZATIONS "synchronizations" "Waits for a stream, an event or the device.";

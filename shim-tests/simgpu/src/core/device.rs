@@ -44,7 +44,7 @@ pub fn checked(ordinal: i32) -> Outcome<i32> {
 /// Marks the process as one that uses CUDA; in a child forked after that, everything fails, as on a real
 /// driver.
 pub fn begin() -> Outcome {
-    if FORKED.load(Ordering::Relaxed) {
+    if is_forked() {
         return Err(Code::INITIALIZATION);
     }
     if !USED.swap(true, Ordering::Relaxed) {
@@ -54,7 +54,12 @@ pub fn begin() -> Outcome {
         // SAFETY: `in_child` only stores to an atomic, which is safe in a forked child.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     }
-    if count() == 0 { Err(Code(100)) } else { Ok(()) }
+    if count() == 0 { Err(Code::NO_DEVICE) } else { Ok(()) }
+}
+
+/// Whether this is a child forked after CUDA was used: nothing may be locked or waited for.
+pub fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
 }
 
 /// The device that is current on this thread: 0 until one is set.
@@ -136,6 +141,7 @@ pub fn attribute(number: i32, ordinal: i32) -> Outcome<i32> {
         14 => 512,         // texture alignment
         16 => model.multiprocessors,
         15 | 19 | 31 | 41 | 83 | 89 => 1, // overlap, mapped host memory, concurrent kernels, one address space, managed
+        33 => ordinal + 1,                // PCI bus
         36 => 14_001_000,                 // memory clock
         37 => 512,                        // bus width
         38 => 100_663_296,                // L2 bytes
@@ -143,11 +149,12 @@ pub fn attribute(number: i32, ordinal: i32) -> Outcome<i32> {
         40 => 2,                          // copy engines
         75 => model.capability.0,
         76 => model.capability.1,
-        78 => 1,       // stream priorities
-        81 => 102_400, // shared memory a multiprocessor
-        97 => 101_376, // shared memory a block, opt-in
-        111 => 1024,   // reserved shared memory a block
-        115 => 1,      // memory pools
+        78 | 90 | 95 => 1, // stream priorities, preemption, cooperative launch
+        81 => 102_400,     // shared memory a multiprocessor
+        97 => 101_376,     // shared memory a block, opt-in
+        106 => 24,         // blocks a multiprocessor
+        111 => 1024,       // reserved shared memory a block
+        115 => 1,          // memory pools
         _ => 0,
     })
 }

@@ -1,7 +1,7 @@
 //! Fault injection: the n-th call of a kind fails.
 //!
 //! `SIMGPU_FAIL=malloc:3` makes the third allocation fail, `memcpy_d2h:1:719` the first copy to the host
-//! with code 719; several are separated by commas. `simgpu_set_fault` sets them at run time.
+//! with code 719, `memcpy:2` the second copy of any kind; several are separated by commas. `simgpu_set_fault` sets them at run time.
 
 use std::sync::LazyLock;
 
@@ -16,6 +16,7 @@ pub const KINDS: &[(&str, Code)] = &[
     ("memcpy_h2d", Code::UNKNOWN),
     ("memcpy_d2h", Code::UNKNOWN),
     ("memcpy_d2d", Code::UNKNOWN),
+    ("memcpy", Code::UNKNOWN),
     ("sync", Code::UNKNOWN),
     ("event", Code::UNKNOWN),
     ("stream", Code::UNKNOWN),
@@ -84,6 +85,7 @@ mod tests {
 
     #[test]
     fn the_nth_call_fails_and_only_that_one() {
+        let _alone = crate::core::test_lock();
         assert!(set("malloc:2,sync:1:719"));
         assert_eq!(check("malloc"), Ok(()));
         assert_eq!(check("malloc"), Err(Code::OUT_OF_MEMORY));

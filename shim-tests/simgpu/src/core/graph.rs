@@ -1,23 +1,22 @@
-//! Stream capture: operations recorded instead of run, and graphs made of them.
+//! Graphs: what a capture has recorded, to be run as often as wanted.
 //!
-//! Operations are kept in the order in which they were captured, which respects every dependency; a graph
-//! launch runs them in that order on one stream.
+//! Nodes are kept in the order in which they were captured, which respects every dependency; a launch runs
+//! them in that order on one stream.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::copy::Copy2d;
+use super::copy::{Copy2d, Fill};
 use super::handles::Handles;
 use super::stream::Stream;
 use super::{Code, Outcome};
 
 /// Graphs by handle.
 pub static GRAPHS: Handles<Graph> = Handles::new();
-/// Graphs that were instantiated.
-pub static EXECUTABLES: Handles<Graph> = Handles::new();
-static IDS: AtomicU64 = AtomicU64::new(1);
+static EXECUTABLES: Handles<Vec<Node>> = Handles::new();
+static NODES: Handles<Place> = Handles::new();
 
 /// One recorded operation.
 #[derive(Clone)]
@@ -25,99 +24,159 @@ pub enum Node {
     /// A copy.
     Copy(Copy2d),
     /// A fill.
-    Fill(super::copy::Fill),
+    Fill(Fill),
     /// A host function and its argument.
     Host(extern "C" fn(*mut libc::c_void), usize),
+    /// A kernel, which does nothing; only where launches are accepted.
+    Kernel,
 }
 
-/// A finished recording.
-pub struct Graph {
-    /// Its operations in order.
-    pub nodes: Vec<Node>,
-}
-
-/// A recording in progress.
-pub struct Capture {
-    /// Its number, as `cudaStreamGetCaptureInfo` tells it.
-    pub id: u64,
-    nodes: Mutex<Vec<Node>>,
-    streams: Mutex<Vec<Weak<Stream>>>,
-    invalid: AtomicBool,
-}
-
-impl Capture {
-    /// Whether a call that cannot be captured has spoilt it.
-    pub fn is_invalid(&self) -> bool {
-        self.invalid.load(Ordering::Relaxed)
-    }
-
-    /// Spoils it.
-    pub fn invalidate(&self) {
-        self.invalid.store(true, Ordering::Relaxed);
-    }
-
-    /// Adds a stream that waits for one of its events.
-    pub fn join(&self, stream: &Arc<Stream>) {
-        self.streams.lock().push(Arc::downgrade(stream));
-    }
-
-    /// Records an operation.
-    pub fn record(&self, node: Node) -> Outcome {
-        if self.is_invalid() {
-            return Err(Code::CAPTURE_INVALIDATED);
+impl Node {
+    fn work(self) -> Box<dyn FnOnce() + Send> {
+        match self {
+            Node::Copy(copy) => Box::new(move || copy.run()),
+            Node::Fill(fill) => Box::new(move || fill.run()),
+            Node::Host(function, argument) => Box::new(move || function(argument as *mut libc::c_void)),
+            Node::Kernel => Box::new(|| {}),
         }
-        self.nodes.lock().push(node);
-        Ok(())
     }
 }
 
-/// `cudaStreamBeginCapture`.
-pub fn begin(stream: &Arc<Stream>) -> Outcome {
-    let mut slot = stream.capture.lock();
-    if slot.is_some() || stream.ordering == super::stream::Order::Legacy {
-        return Err(if slot.is_some() { Code::INVALID_VALUE } else { Code::CAPTURE_UNSUPPORTED });
-    }
-    *slot = Some(Arc::new(Capture {
-        id: IDS.fetch_add(1, Ordering::Relaxed),
-        nodes: Mutex::new(Vec::new()),
-        streams: Mutex::new(vec![Arc::downgrade(stream)]),
-        invalid: AtomicBool::new(false),
-    }));
-    Ok(())
+/// Where a node handle points.
+struct Place {
+    graph: usize,
+    index: usize,
 }
 
-/// `cudaStreamEndCapture`: the graph's handle.
-pub fn end(stream: &Arc<Stream>) -> Outcome<usize> {
-    let capture = stream.capture.lock().take().ok_or(Code::INVALID_VALUE)?;
-    for joined in capture.streams.lock().iter().filter_map(Weak::upgrade) {
-        *joined.capture.lock() = None;
+struct Recorded {
+    handle: usize,
+    work: Node,
+    dependencies: Vec<usize>,
+}
+
+/// A recording, finished or growing.
+#[derive(Default)]
+pub struct Graph(Mutex<Vec<Recorded>>);
+
+impl Graph {
+    /// Adds a node; `own` is the graph's handle.
+    pub fn add(&self, own: usize, work: Node, dependencies: Vec<usize>) -> usize {
+        let mut nodes = self.0.lock();
+        let index = nodes.len();
+        let handle = NODES.insert(Arc::new(Place { graph: own, index }));
+        nodes.push(Recorded { handle, work, dependencies });
+        index
     }
-    if capture.is_invalid() {
-        return Err(Code::CAPTURE_INVALIDATED);
+
+    /// The handles of all its nodes.
+    pub fn handles(&self) -> Vec<usize> {
+        self.0.lock().iter().map(|node| node.handle).collect()
     }
-    let nodes = std::mem::take(&mut *capture.nodes.lock());
-    Ok(GRAPHS.insert(Arc::new(Graph { nodes })))
+
+    /// The handles of some nodes.
+    pub fn handles_of(&self, indices: &[usize]) -> Vec<usize> {
+        let nodes = self.0.lock();
+        indices.iter().map(|&index| nodes[index].handle).collect()
+    }
+
+    /// The nodes of some handles; INVALID_VALUE for one of another graph.
+    pub fn indices_of(&self, handles: &[usize]) -> Outcome<Vec<usize>> {
+        let nodes = self.0.lock();
+        let index = |&handle: &usize| {
+            let place = NODES.get(handle).ok()?;
+            nodes.get(place.index).is_some_and(|node| node.handle == handle).then_some(place.index)
+        };
+        handles.iter().map(index).collect::<Option<_>>().ok_or(Code::INVALID_VALUE)
+    }
+
+    /// `indices` and every node that they depend on.
+    pub fn ancestors(&self, indices: &[usize]) -> HashSet<usize> {
+        let nodes = self.0.lock();
+        let mut reached = HashSet::new();
+        let mut open = indices.to_vec();
+        while let Some(index) = open.pop() {
+            if reached.insert(index) {
+                open.extend(&nodes[index].dependencies);
+            }
+        }
+        reached
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        for node in self.0.get_mut() {
+            let _ = NODES.remove(node.handle);
+        }
+    }
+}
+
+/// `cudaGraphNodeGetDependencies`: handles of the nodes that a node depends on.
+pub fn dependencies(node: usize) -> Outcome<Vec<usize>> {
+    let place = NODES.get(node)?;
+    let graph = GRAPHS.get(place.graph)?;
+    let indices = graph.0.lock()[place.index].dependencies.clone();
+    Ok(graph.handles_of(&indices))
 }
 
 /// `cudaGraphInstantiate`.
 pub fn instantiate(graph: usize) -> Outcome<usize> {
-    let nodes = GRAPHS.get(graph)?.nodes.clone();
-    Ok(EXECUTABLES.insert(Arc::new(Graph { nodes })))
+    let nodes = GRAPHS.get(graph)?.0.lock().iter().map(|node| node.work.clone()).collect();
+    Ok(EXECUTABLES.insert(Arc::new(nodes)))
+}
+
+/// `cudaGraphExecDestroy`.
+pub fn destroy_executable(handle: usize) -> Outcome {
+    EXECUTABLES.remove(handle).map(|_| ())
 }
 
 /// `cudaGraphLaunch`.
 pub fn launch(executable: usize, stream: &Arc<Stream>) -> Outcome {
-    for node in EXECUTABLES.get(executable)?.nodes.clone() {
-        if let Some(capture) = stream.capture.lock().as_ref() {
-            capture.record(node)?;
-            continue;
+    let nodes = EXECUTABLES.get(executable)?;
+    let capture = stream.recording()?;
+    for node in nodes.iter().cloned() {
+        match &capture {
+            Some(capture) => capture.record(stream, node)?,
+            None => drop(stream.push(Vec::new(), node.work())),
         }
-        let work: Box<dyn FnOnce() + Send> = match node {
-            Node::Copy(copy) => Box::new(move || copy.run()),
-            Node::Fill(fill) => Box::new(move || fill.run()),
-            Node::Host(function, argument) => Box::new(move || function(argument as *mut libc::c_void)),
-        };
-        stream.push(Vec::new(), work);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::copy::{Direction, Request, Wait, copy};
+    use crate::core::memory::{Kind, allocate, allocate_host};
+    use crate::core::{capture, stream, test_lock};
+
+    #[test]
+    fn a_captured_copy_runs_at_each_launch_and_not_before() {
+        let _alone = test_lock();
+        let (device, pinned) = (allocate(0, 16).unwrap(), allocate_host(16, Kind::Pinned).unwrap());
+        let stream = stream::get(stream::create(1, 0).unwrap()).unwrap();
+        // SAFETY: 16 bytes of page-locked memory that this test has made and nothing else uses.
+        let host = unsafe { std::slice::from_raw_parts_mut(pinned as *mut u8, 16) };
+        host.fill(7);
+        capture::begin(&stream, capture::Mode::Relaxed).unwrap();
+        let request = Request::line(device, pinned, 16, Direction::HostToDevice);
+        copy(&stream, request, Wait::No).unwrap();
+        let graph = capture::end(&stream).unwrap();
+        let handles = GRAPHS.get(graph).unwrap().handles();
+        assert_eq!(handles.len(), 1);
+        assert_eq!(dependencies(handles[0]), Ok(Vec::new()));
+        let executable = instantiate(graph).unwrap();
+        for value in [1, 2] {
+            host.fill(value);
+            launch(executable, &stream).unwrap();
+            let mut back = [0u8; 16];
+            let request = Request::line(back.as_mut_ptr() as usize, device, 16, Direction::DeviceToHost);
+            copy(&stream, request, Wait::No).unwrap();
+            assert_eq!(back, [value; 16]);
+        }
+        GRAPHS.remove(graph).unwrap();
+        assert_eq!(dependencies(handles[0]), Err(Code::INVALID_HANDLE));
+        destroy_executable(executable).unwrap();
+        assert_eq!(launch(executable, &stream), Err(Code::INVALID_HANDLE));
+    }
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::counters::{ALLOCATIONS, LIVE_BYTES};
 use super::device::{self, MAX_DEVICES};
-use super::{Code, Outcome, faults};
+use super::{Code, Outcome, capture, faults};
 
 /// What fresh device memory holds: NaN in every floating-point type, −1 in every integer one.
 pub const POISON: u8 = 0xff;
@@ -33,6 +33,15 @@ pub enum Kind {
     Managed,
 }
 
+/// How device memory came to be allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// By itself: `cudaMalloc`.
+    Plain,
+    /// From the device's default pool: `cudaMallocAsync`.
+    Pool,
+}
+
 /// A live allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Allocation {
@@ -44,6 +53,8 @@ pub struct Allocation {
     pub kind: Kind,
     /// The device that was current when it was made.
     pub device: i32,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 #[derive(Clone, Copy)]
@@ -55,14 +66,17 @@ struct Range {
 struct State {
     ranges: [Option<Range>; MAX_DEVICES],
     allocations: BTreeMap<usize, Allocation>,
-    /// Host mappings that we made ourselves, by first address.
     used_bytes: [usize; MAX_DEVICES],
+    pool_bytes: [usize; MAX_DEVICES],
+    pool_peak: [usize; MAX_DEVICES],
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
     ranges: [None; MAX_DEVICES],
     allocations: BTreeMap::new(),
     used_bytes: [0; MAX_DEVICES],
+    pool_bytes: [0; MAX_DEVICES],
+    pool_peak: [0; MAX_DEVICES],
 });
 
 fn map(bytes: usize, protection: i32) -> Outcome<usize> {
@@ -118,7 +132,25 @@ pub fn info(ordinal: i32) -> (usize, usize) {
 
 /// `cudaMalloc` on a device.
 pub fn allocate(ordinal: i32, bytes: usize) -> Outcome<usize> {
+    capture::check_unsafe_call()?;
     faults::check("malloc")?;
+    place(ordinal, bytes, Origin::Plain)
+}
+
+/// Bytes that come from a device's default pool, now and at most.
+pub fn pool_usage(ordinal: i32) -> (usize, usize) {
+    let state = STATE.lock();
+    (state.pool_bytes[ordinal as usize], state.pool_peak[ordinal as usize])
+}
+
+/// Starts the count of the most anew.
+pub fn forget_pool_peak(ordinal: i32) {
+    let mut state = STATE.lock();
+    state.pool_peak[ordinal as usize] = state.pool_bytes[ordinal as usize];
+}
+
+/// Takes a place for `bytes` in a device's memory and poisons it.
+pub fn place(ordinal: i32, bytes: usize, origin: Origin) -> Outcome<usize> {
     let rounded = bytes.max(1).checked_next_multiple_of(ALIGNMENT).ok_or(Code::OUT_OF_MEMORY)?;
     let mut state = STATE.lock();
     let total = (device::model().memory_mib << 20) as usize;
@@ -129,9 +161,15 @@ pub fn allocate(ordinal: i32, bytes: usize) -> Outcome<usize> {
     let alias = alias_of(&state, base, ordinal);
     // SAFETY: `alias` begins `rounded` mapped, writable bytes that belong to this allocation alone.
     unsafe { std::ptr::write_bytes(alias as *mut u8, POISON, rounded.min(POISONED_BYTES)) };
-    state
-        .allocations
-        .insert(base, Allocation { base, bytes: rounded, kind: Kind::Device(ordinal), device: ordinal });
+    state.allocations.insert(
+        base,
+        Allocation { base, bytes: rounded, kind: Kind::Device(ordinal), device: ordinal, origin },
+    );
+    if origin == Origin::Pool {
+        state.pool_bytes[ordinal as usize] += rounded;
+        let now = state.pool_bytes[ordinal as usize];
+        state.pool_peak[ordinal as usize] = now.max(state.pool_peak[ordinal as usize]);
+    }
     state.used_bytes[ordinal as usize] += rounded;
     ALLOCATIONS.add(1);
     LIVE_BYTES.add(rounded as i64);
@@ -145,15 +183,18 @@ fn alias_of(state: &State, address: usize, ordinal: i32) -> usize {
 
 /// Page-locked or managed host memory.
 pub fn allocate_host(bytes: usize, kind: Kind) -> Outcome<usize> {
+    capture::check_unsafe_call()?;
     faults::check("host_alloc")?;
     let base = map(bytes.max(1), libc::PROT_READ | libc::PROT_WRITE)?;
-    let allocation = Allocation { base, bytes: bytes.max(1), kind, device: device::current() };
+    let allocation =
+        Allocation { base, bytes: bytes.max(1), kind, device: device::current(), origin: Origin::Plain };
     STATE.lock().allocations.insert(base, allocation);
     Ok(base)
 }
 
 /// `cudaHostRegister`.
 pub fn register(base: usize, bytes: usize) -> Outcome {
+    capture::check_unsafe_call()?;
     let mut state = STATE.lock();
     if base == 0 || bytes == 0 {
         return Err(Code::INVALID_VALUE);
@@ -161,7 +202,8 @@ pub fn register(base: usize, bytes: usize) -> Outcome {
     if state.find(base).is_some() {
         return Err(Code::ALREADY_REGISTERED);
     }
-    let allocation = Allocation { base, bytes, kind: Kind::Registered, device: device::current() };
+    let allocation =
+        Allocation { base, bytes, kind: Kind::Registered, device: device::current(), origin: Origin::Plain };
     state.allocations.insert(base, allocation);
     Ok(())
 }
@@ -194,6 +236,9 @@ pub fn free(base: usize, host: bool) -> Outcome {
     if let Kind::Device(ordinal) = allocation.kind {
         state.used_bytes[ordinal as usize] -= allocation.bytes;
         LIVE_BYTES.add(-(allocation.bytes as i64));
+        if allocation.origin == Origin::Pool {
+            state.pool_bytes[ordinal as usize] -= allocation.bytes;
+        }
         give_pages_back(alias_of(&state, base, ordinal), allocation.bytes);
     } else {
         // SAFETY: a mapping of this base and size was made in `allocate_host`; the program gives it up.
@@ -244,7 +289,7 @@ pub fn translate(address: usize, bytes: usize) -> Outcome<Side> {
             Ok(Side { address, kind: None })
         };
     };
-    if address + bytes > allocation.base + allocation.bytes {
+    if bytes > allocation.base + allocation.bytes - address {
         return Err(Code::INVALID_VALUE);
     }
     let address = match allocation.kind {
@@ -257,9 +302,33 @@ pub fn translate(address: usize, bytes: usize) -> Outcome<Side> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::test_lock;
+
+    #[test]
+    fn fresh_memory_is_poisoned_and_pages_of_freed_memory_are_given_back() {
+        let _alone = test_lock();
+        for _ in 0..2 {
+            let address = allocate(0, 1 << 20).unwrap();
+            let alias = translate(address, 1 << 20).unwrap().address as *mut u8;
+            // SAFETY: the alias of a live allocation of 1 MiB.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(alias, 1 << 20) };
+            assert!(bytes.iter().all(|&byte| byte == POISON));
+            bytes.fill(1);
+            free(address, false).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_size_that_wraps_around_is_invalid() {
+        let _alone = test_lock();
+        let address = allocate(0, 512).unwrap();
+        assert_eq!(translate(address, usize::MAX).err(), Some(Code::INVALID_VALUE));
+        free(address, false).unwrap();
+    }
 
     #[test]
     fn a_device_address_is_translated_and_freed_ones_are_not() {
+        let _alone = test_lock();
         let address = allocate(0, 1000).unwrap();
         assert!(address.is_multiple_of(ALIGNMENT));
         let side = translate(address + 10, 990).unwrap();
@@ -272,11 +341,13 @@ mod tests {
 
     #[test]
     fn more_memory_than_the_model_has_is_out_of_memory() {
+        let _alone = test_lock();
         assert_eq!(allocate(0, 1 << 42), Err(Code::OUT_OF_MEMORY));
     }
 
     #[test]
     fn pinned_memory_is_known_and_the_host_may_touch_it() {
+        let _alone = test_lock();
         let address = allocate_host(100, Kind::Pinned).unwrap();
         assert_eq!(find(address + 50).unwrap().kind, Kind::Pinned);
         assert_eq!(free(address, false), Err(Code::INVALID_VALUE));

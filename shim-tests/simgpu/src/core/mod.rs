@@ -1,5 +1,6 @@
 //! What the simulated device does: no C types here beyond integers and addresses.
 
+pub mod capture;
 pub mod copy;
 pub mod counters;
 pub mod device;
@@ -7,8 +8,12 @@ pub mod event;
 pub mod faults;
 pub mod graph;
 pub mod handles;
+pub mod launch;
 pub mod memory;
+pub mod pool;
+pub mod signal;
 pub mod stream;
+pub mod texts;
 
 /// A CUDA error code. Runtime and driver agree on those that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +27,10 @@ impl Code {
     pub const OUT_OF_MEMORY: Code = Code(2);
     /// `cudaErrorInitializationError`.
     pub const INITIALIZATION: Code = Code(3);
+    /// `cudaErrorInvalidMemcpyDirection`.
+    pub const INVALID_DIRECTION: Code = Code(21);
+    /// `cudaErrorNoDevice`.
+    pub const NO_DEVICE: Code = Code(100);
     /// `cudaErrorInvalidDevice`.
     pub const INVALID_DEVICE: Code = Code(101);
     /// `cudaErrorDeviceUninitialized`, the driver's `CUDA_ERROR_INVALID_CONTEXT`.
@@ -44,53 +53,30 @@ impl Code {
     pub const CAPTURE_UNSUPPORTED: Code = Code(900);
     /// `cudaErrorStreamCaptureInvalidated`.
     pub const CAPTURE_INVALIDATED: Code = Code(901);
+    /// `cudaErrorStreamCaptureMerge`.
+    pub const CAPTURE_MERGE: Code = Code(902);
+    /// `cudaErrorStreamCaptureUnmatched`.
+    pub const CAPTURE_UNMATCHED: Code = Code(903);
+    /// `cudaErrorStreamCaptureUnjoined`.
+    pub const CAPTURE_UNJOINED: Code = Code(904);
+    /// `cudaErrorStreamCaptureIsolation`.
+    pub const CAPTURE_ISOLATION: Code = Code(905);
     /// `cudaErrorStreamCaptureImplicit`.
     pub const CAPTURE_IMPLICIT: Code = Code(906);
+    /// `cudaErrorCapturedEvent`.
+    pub const CAPTURED_EVENT: Code = Code(907);
+    /// `cudaErrorStreamCaptureWrongThread`.
+    pub const CAPTURE_WRONG_THREAD: Code = Code(908);
     /// `cudaErrorUnknown`.
     pub const UNKNOWN: Code = Code(999);
-
-    /// The name and the text that CUDA gives the code.
-    pub fn texts(self) -> (&'static std::ffi::CStr, &'static std::ffi::CStr) {
-        match self.0 {
-            0 => (c"cudaSuccess", c"no error"),
-            1 => (c"cudaErrorInvalidValue", c"invalid argument"),
-            2 => (c"cudaErrorMemoryAllocation", c"out of memory"),
-            3 => (c"cudaErrorInitializationError", c"initialization error"),
-            98 => (c"cudaErrorInvalidDeviceFunction", c"invalid device function"),
-            100 => (c"cudaErrorNoDevice", c"no CUDA-capable device is detected"),
-            101 => (c"cudaErrorInvalidDevice", c"invalid device ordinal"),
-            201 => (c"cudaErrorDeviceUninitialized", c"invalid device context"),
-            209 => (
-                c"cudaErrorNoKernelImageForDevice",
-                c"no kernel image is available for execution on the device",
-            ),
-            400 => (c"cudaErrorInvalidResourceHandle", c"invalid resource handle"),
-            500 => (c"cudaErrorSymbolNotFound", c"named symbol not found"),
-            600 => (c"cudaErrorNotReady", c"device not ready"),
-            712 => (
-                c"cudaErrorHostMemoryAlreadyRegistered",
-                c"part or all of the requested memory range is already mapped",
-            ),
-            713 => (
-                c"cudaErrorHostMemoryNotRegistered",
-                c"pointer does not correspond to a registered memory region",
-            ),
-            801 => (c"cudaErrorNotSupported", c"operation not supported"),
-            900 => {
-                (c"cudaErrorStreamCaptureUnsupported", c"operation not permitted when stream is capturing")
-            }
-            901 => (
-                c"cudaErrorStreamCaptureInvalidated",
-                c"operation failed due to a previous error during capture",
-            ),
-            906 => (
-                c"cudaErrorStreamCaptureImplicit",
-                c"operation would make the legacy stream depend on a capturing blocking stream",
-            ),
-            _ => (c"cudaErrorUnknown", c"unknown error"),
-        }
-    }
 }
 
 /// What every operation here returns.
 pub type Outcome<T = ()> = Result<T, Code>;
+
+/// Tests share one simulated device: each holds this while it runs.
+#[cfg(test)]
+pub fn test_lock() -> parking_lot::MutexGuard<'static, ()> {
+    static ONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+    ONE.lock()
+}

@@ -6,15 +6,16 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::capture::{self, Capture};
 use super::counters::{STREAMS, SYNCHRONIZATIONS};
-use super::graph::Capture;
 use super::handles::Handles;
+use super::signal::{Claim, Signal};
 use super::{Code, Outcome, device, faults};
 
 /// The legacy default stream's other name, and the per-thread default stream's.
@@ -31,38 +32,18 @@ static LEGACY_STREAMS: Mutex<Option<HashMap<i32, Arc<Stream>>>> = Mutex::new(Non
 static BLOCKING: Mutex<Vec<(i32, std::sync::Weak<Stream>)>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static OWN: RefCell<HashMap<i32, Arc<Stream>>> = RefCell::new(HashMap::new());
+    static OWN: RefCell<OwnStreams> = RefCell::default();
 }
 
-/// Done or not, and a way to wait for it.
+/// A thread's default streams, which end with it.
 #[derive(Default)]
-pub struct Signal {
-    done: AtomicBool,
-    lock: Mutex<()>,
-    changed: Condvar,
-}
+struct OwnStreams(HashMap<i32, Arc<Stream>>);
 
-impl Signal {
-    /// Whether it has happened.
-    pub fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
-
-    /// Waits until it has.
-    pub fn wait(&self) {
-        if self.is_done() {
-            return;
+impl Drop for OwnStreams {
+    fn drop(&mut self) {
+        if !device::is_forked() {
+            self.0.values().for_each(|stream| stream.close());
         }
-        let mut guard = self.lock.lock();
-        while !self.is_done() {
-            self.changed.wait(&mut guard);
-        }
-    }
-
-    fn set(&self) {
-        let _guard = self.lock.lock();
-        self.done.store(true, Ordering::Release);
-        self.changed.notify_all();
     }
 }
 
@@ -185,17 +166,29 @@ impl Stream {
         done
     }
 
-    /// Whether an operation queued now would run at once: nothing is before it and no delay is set.
-    pub fn is_idle(&self) -> bool {
-        delay().is_none() && self.tail().is_none() && self.order().is_empty()
+    /// The right to run an operation on this thread: given if nothing is before it and no delay is set.
+    /// The stream counts as busy until it is dropped.
+    pub fn claim(&self) -> Option<Claim> {
+        if delay().is_some() || !self.order().is_empty() {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        if queue.tail.as_ref().is_some_and(|tail| !tail.is_done()) {
+            return None;
+        }
+        let done = Arc::new(Signal::default());
+        queue.tail = Some(done.clone());
+        Some(Claim(done))
     }
 
-    /// Runs `work` and waits for it; at once, on this thread, where the stream is idle.
-    pub fn push_and_wait(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
-        if self.is_idle() {
-            work();
-        } else {
-            self.push(Vec::new(), Box::new(work)).wait();
+    /// Runs `work` on this thread where the stream can be claimed, else queues it.
+    pub fn run_or_push(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) -> Arc<Signal> {
+        match self.claim() {
+            Some(claim) => {
+                work();
+                claim.0.clone()
+            }
+            None => self.push(Vec::new(), Box::new(work)),
         }
     }
 
@@ -221,7 +214,7 @@ impl Stream {
     pub fn synchronize(&self) -> Outcome {
         faults::check("sync")?;
         SYNCHRONIZATIONS.add(1);
-        if self.is_capturing() {
+        if self.recording()?.is_some() {
             return Err(self.break_capture());
         }
         self.order().iter().for_each(|signal| signal.wait());
@@ -233,7 +226,7 @@ impl Stream {
 
     /// NOT_READY while work is pending.
     pub fn query(&self) -> Outcome {
-        if self.is_capturing() {
+        if self.recording()?.is_some() {
             return Err(self.break_capture());
         }
         if self.tail().is_none() { Ok(()) } else { Err(Code::NOT_READY) }
@@ -242,6 +235,19 @@ impl Stream {
     /// Whether operations are recorded instead of run.
     pub fn is_capturing(&self) -> bool {
         self.capture.lock().is_some()
+    }
+
+    /// The capture that an operation asked for now belongs to; an error if it is spoilt, or if the operation
+    /// would depend on one (see [`capture::check_legacy_use`]).
+    pub fn recording(&self) -> Outcome<Option<Arc<Capture>>> {
+        if self.ordering == Order::Legacy {
+            capture::check_legacy_use(self.device)?;
+        }
+        let capture = self.capture.lock().clone();
+        match capture {
+            Some(capture) if capture.is_invalid() => Err(Code::CAPTURE_INVALIDATED),
+            capture => Ok(capture),
+        }
     }
 
     /// A call that a capture cannot contain: the capture is invalid from here on.
@@ -280,7 +286,7 @@ pub fn get(handle: usize) -> Outcome<Arc<Stream>> {
         }
         PER_THREAD => {
             let make = || Stream::new(ordinal, 0, Order::Blocking);
-            Ok(OWN.with_borrow_mut(|own| own.entry(ordinal).or_insert_with(make).clone()))
+            Ok(OWN.with_borrow_mut(|own| own.0.entry(ordinal).or_insert_with(make).clone()))
         }
         handle => MADE.get(handle),
     }
@@ -300,7 +306,9 @@ pub fn create(flags: u32, priority: i32) -> Outcome<usize> {
 
 /// `cudaStreamDestroy`: the work that is queued still runs.
 pub fn destroy(handle: usize) -> Outcome {
-    MADE.remove(handle)?.close();
+    let stream = MADE.remove(handle)?;
+    stream.break_capture();
+    stream.close();
     STREAMS.add(-1);
     Ok(())
 }
@@ -326,9 +334,11 @@ pub fn synchronize_device(ordinal: i32) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::test_lock;
 
     #[test]
     fn operations_of_a_stream_run_in_order_and_asynchronously() {
+        let _alone = test_lock();
         let handle = create(1, 0).unwrap();
         let stream = get(handle).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -349,6 +359,7 @@ mod tests {
 
     #[test]
     fn the_legacy_stream_waits_for_blocking_streams_and_not_for_others() {
+        let _alone = test_lock();
         let gate = Arc::new(Signal::default());
         let blocking = get(create(0, 0).unwrap()).unwrap();
         blocking.push(vec![gate.clone()], Box::new(|| {}));
@@ -358,5 +369,32 @@ mod tests {
         assert!(!done.is_done());
         gate.set();
         done.wait();
+    }
+
+    #[test]
+    fn a_claimed_stream_keeps_others_waiting() {
+        let _alone = test_lock();
+        let stream = get(create(1, 0).unwrap()).unwrap();
+        let claim = stream.claim().unwrap();
+        assert!(stream.claim().is_none());
+        assert_eq!(stream.query(), Err(Code::NOT_READY));
+        drop(claim);
+        assert_eq!(stream.query(), Ok(()));
+    }
+
+    #[test]
+    fn a_thread_has_default_streams_of_its_own_whose_workers_end_with_it() {
+        let _alone = test_lock();
+        let theirs = std::thread::spawn(|| {
+            let stream = get(PER_THREAD).unwrap();
+            stream.push(Vec::new(), Box::new(|| {})).wait();
+            Arc::downgrade(&stream)
+        });
+        let theirs = theirs.join().unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while theirs.strong_count() > 0 && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(theirs.strong_count(), 0);
     }
 }

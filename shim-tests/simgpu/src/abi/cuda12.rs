@@ -1,0 +1,50 @@
+//! What is CUDA 12's own: its version, the layout of its device properties, and functions whose arguments
+//! CUDA 13 has changed under the same name.
+
+use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
+
+pub use cudarc::runtime::sys::cudaDeviceProp as Properties;
+
+use super::properties;
+use super::runtime_stream::{CaptureInfo, nodes_into, update_dependencies};
+use crate::core::graph;
+
+/// CUDA 12.8.
+pub const VERSION: c_int = 12_080;
+
+/// Which form of a driver function a program of this version means by its plain name, best first.
+pub const DRIVER_SUFFIXES: &[&str] = &["_v2", ""];
+
+type Handle = *mut c_void;
+
+/// The properties that CUDA 13 has dropped.
+pub fn describe_more(properties: &mut Properties, attribute: impl Fn(c_int) -> c_int) {
+    properties.clockRate = attribute(13);
+    properties.deviceOverlap = attribute(15);
+    properties.memoryClockRate = attribute(36);
+}
+
+export! { runtime TABLE;
+    fn cudaGetDeviceProperties_v2(place: *mut Properties, ordinal: c_int) { properties::describe(place, ordinal) }
+    fn cudaStreamGetCaptureInfo(stream: Handle, status: *mut c_int, id: *mut c_ulonglong) {
+        CaptureInfo { status, id, ..CaptureInfo::default() }.tell(stream)
+    }
+    fn cudaStreamGetCaptureInfo_v2(
+        stream: Handle, status: *mut c_int, id: *mut c_ulonglong, graph: *mut Handle,
+        dependencies: *mut *const usize, count: *mut usize
+    ) {
+        CaptureInfo { status, id, graph, dependencies, count, ..CaptureInfo::default() }.tell(stream)
+    }
+    fn cudaStreamGetCaptureInfo_v3(
+        stream: Handle, status: *mut c_int, id: *mut c_ulonglong, graph: *mut Handle,
+        dependencies: *mut *const usize, edges: *mut *const c_void, count: *mut usize
+    ) {
+        CaptureInfo { status, id, graph, dependencies, edges, count }.tell(stream)
+    }
+    fn cudaStreamUpdateCaptureDependencies(stream: Handle, nodes: *const usize, count: usize, flags: c_uint) {
+        update_dependencies(stream, nodes, count, flags)
+    }
+    fn cudaGraphNodeGetDependencies(node: Handle, nodes: *mut usize, count: *mut usize) {
+        nodes_into(&graph::dependencies(node as usize)?, nodes, count)
+    }
+}
