@@ -394,3 +394,24 @@ def test_an_old_card_that_the_wheel_left_behind_is_served(on_simgpu):
     script = "import torch; print((torch.ones(3, device='cuda') + 1).tolist())"
     result = on_simgpu(script, SIMGPU_SM="3.7")
     assert result.out.strip() == "[2.0, 2.0, 2.0]" and "reason=no_kernel_image_for_sm_37" in result.err, result
+
+
+def test_lazy_conjugation_and_negation_survive_writes(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+def run(device):
+    x = torch.view_as_complex(torch.arange(12.0).reshape(3, 2, 2)).to(device)
+    a = x.clone()
+    a.conj().mul_(2 + 1j)
+    b = x.clone()
+    b.conj().imag.add_(3)
+    c = x.clone()
+    c.conj_physical_()
+    d = torch.empty(3, 2, dtype=torch.complex64, device=device)
+    torch.mul(x, 1j, out=d.conj())
+    return a, b, c, d, x.conj() @ x.t(), x.conj().imag * 2
+for position, (got, want) in enumerate(zip(run("cuda"), run("cpu"))):
+    near(position, got.resolve_conj().resolve_neg(), want.resolve_conj().resolve_neg())
+""",
+    )

@@ -23,7 +23,7 @@ NATIVE = frozenset(
     """
     empty.memory_format empty_strided as_strided view _reshape_alias resize_ set_ set_.source_Storage
     set_.source_Storage_storage_offset set_.source_Tensor view_as_complex view_as_real unfold is_set_to
-    _nested_view_from_buffer _local_scalar_dense record_stream is_pinned _pin_memory alias lift
+    _nested_view_from_buffer _efficientzerotensor _local_scalar_dense record_stream is_pinned _pin_memory alias lift
     mm mm.out bmm bmm.out
     """.split()
 )
@@ -94,6 +94,8 @@ def _host_room(tensor):
 
 def to_host(tensor, read=True):
     """A host copy with the same sizes and strides; `read=False` leaves a dense one's contents open."""
+    if tensor._is_zerotensor():
+        return torch.zeros(tensor.size(), dtype=tensor.dtype, device="cpu")
     span = _span(tensor)
     host = _host_room(tensor)
     if span and (read or not _is_dense(tensor, span)):
@@ -103,6 +105,15 @@ def to_host(tensor, read=True):
 
 def to_device(host, device):
     """A device tensor with a host tensor's sizes, strides and contents."""
+    if host.layout is torch.sparse_coo:
+        indices, values = to_device(host._indices(), device), to_device(host._values(), device)
+        result = torch.sparse_coo_tensor(indices, values, host.size(), check_invariants=False)
+        return result._coalesced_(host.is_coalesced())
+    if host.layout is torch.sparse_csr:
+        parts = [to_device(part, device) for part in (host.crow_indices(), host.col_indices(), host.values())]
+        return torch.sparse_csr_tensor(*parts, host.size(), check_invariants=False)
+    if host.layout is not torch.strided:
+        raise NotImplementedError(f"gpucompat: a {host.layout} result on a device without kernels")
     if host.is_conj() or host.is_neg():
         host = host.resolve_conj().resolve_neg()
     span = _span(host)
@@ -121,15 +132,21 @@ def to_device(host, device):
 
 def write_back(tensor, host):
     """Puts a mutated host copy back, resizing the original as the operator resized the copy."""
-    if host.is_conj() != tensor.is_conj() or host.is_neg() != tensor.is_neg():
-        raise RuntimeError("gpucompat: an operator changed a lazy conjugation in place")
-    if host.is_conj():
-        host = host.conj()
-    if host.is_neg():
+    # What is stored are the bytes behind the lazy flags, which the original keeps.
+    if host.is_conj() != tensor.is_conj():
+        host = host.resolve_conj() if host.is_conj() else host.conj_physical()
+    elif host.is_conj():
+        host = torch.ops.aten._conj(host)
+    if host.is_neg() != tensor.is_neg():
+        host = host.resolve_neg() if host.is_neg() else host.neg()
+    elif host.is_neg():
         host = torch.ops.aten._neg_view(host)
     if host.size() != tensor.size() or host.stride() != tensor.stride():
         tensor.resize_(host.size())
         if host.stride() != tensor.stride():
+            needed = (tensor.storage_offset() + _span(host)) * host.element_size()
+            if tensor.untyped_storage().nbytes() < needed:
+                tensor.untyped_storage().resize_(needed)
             tensor.as_strided_(host.size(), host.stride(), tensor.storage_offset())
     span = _span(host)
     if span:
@@ -262,6 +279,19 @@ def _join_storages(call):
     call.written = [(value, call.copies[id(value)][0]) for value, _ in call.written]
 
 
+_NUMBERS = (int, float, complex, bool)
+
+
+def _numbers_as_tensors(arguments, args):
+    """Numbers that stand where the schema wants tensors, as tensors that promote as numbers do."""
+    like = next(value for value in args if isinstance(value, torch.Tensor))
+    return [
+        torch.scalar_tensor(value, dtype=torch.result_type(like, value))
+        if type(value) in _NUMBERS and argument.kind == "tensor" else value
+        for argument, value in zip(arguments, args)
+    ]
+
+
 def replacement(op):
     """The function that stands in for an operator overload."""
     schema = op._schema
@@ -302,6 +332,8 @@ def replacement(op):
     def run(*args, **kwargs):
         call = _Call()
         with torch.no_grad():
+            if any(type(value) in _NUMBERS and argument.kind == "tensor" for argument, value in zip(arguments, args)):
+                args = _numbers_as_tensors(arguments, args)
             host_args = [convert(call, argument, value) for argument, value in zip(arguments, args)]
             host_kwargs = {name: convert(call, by_name[name], value) for name, value in kwargs.items()}
             if elementwise and call.device is not None:
@@ -498,6 +530,115 @@ def masked_scale(self, mask, scale):
     return to_device(host * kept.to(host.dtype) * scale, self.device)
 
 
+def cudnn_convolution(self, weight, padding, stride, dilation, groups, *_flags):
+    """`cudnn_convolution`: the convolution without bias."""
+    zeros = [0] * len(padding)
+    return convolution(self, weight, None, stride, padding, dilation, False, zeros, groups)
+
+
+def cudnn_convolution_transpose(self, weight, padding, output_padding, stride, dilation, groups, *_flags):
+    """`cudnn_convolution_transpose`: the transposed convolution without bias."""
+    return convolution(self, weight, None, stride, padding, dilation, True, output_padding, groups)
+
+
+def cudnn_convolution_relu(self, weight, bias, stride, padding, dilation, groups):
+    """`cudnn_convolution_relu`."""
+    x, w, b = _to_host_all(self, weight, bias)
+    zeros = [0] * len(padding)
+    result = torch.ops.aten.convolution.default(x, w, b, stride, padding, dilation, False, zeros, groups)
+    return to_device(result.relu_(), self.device)
+
+
+def cudnn_convolution_add_relu(self, weight, z, alpha, bias, stride, padding, dilation, groups):
+    """`cudnn_convolution_add_relu`: relu(convolution + alpha·z)."""
+    x, w, other, b = _to_host_all(self, weight, z, bias)
+    zeros = [0] * len(padding)
+    result = torch.ops.aten.convolution.default(x, w, b, stride, padding, dilation, False, zeros, groups)
+    return to_device(result.add_(other, alpha=1 if alpha is None else alpha).relu_(), self.device)
+
+
+def _write_back_all(pairs):
+    for value, host in pairs:
+        if value is not None:
+            write_back(value, host)
+
+
+def cudnn_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, epsilon):
+    """`cudnn_batch_norm`: as `native_batch_norm`, with an empty reserve."""
+    x, w, b, mean, var = _to_host_all(input, weight, bias, running_mean, running_var)
+    results = torch.ops.aten.native_batch_norm.default(x, w, b, mean, var, training, momentum, epsilon)
+    if training:
+        _write_back_all([(running_mean, mean), (running_var, var)])
+    reserve = torch.empty(0, dtype=torch.uint8, device=input.device)
+    return (*(to_device(result, input.device) for result in results), reserve)
+
+
+def cudnn_batch_norm_backward(input, grad, weight, running_mean, running_var, save_mean, save_var, epsilon, reserve):
+    """`cudnn_batch_norm_backward`: cuDNN is used in training only."""
+    x, g, w, mean, var, saved, inverse = _to_host_all(
+        input, grad, weight, running_mean, running_var, save_mean, save_var
+    )
+    results = torch.ops.aten.native_batch_norm_backward.default(
+        g, x, w, mean, var, saved, inverse, True, epsilon, [True, True, True]
+    )
+    return tuple(to_device(result, input.device) for result in results)
+
+
+def cudnn_grid_sampler(self, grid):
+    """`cudnn_grid_sampler`: bilinear, zeros outside, corners aligned."""
+    x, places = _to_host_all(self, grid)
+    return to_device(torch.ops.aten.grid_sampler_2d.default(x, places, 0, 0, True), self.device)
+
+
+def cudnn_grid_sampler_backward(self, grid, grad):
+    """Its two gradients."""
+    x, places, g = _to_host_all(self, grid, grad)
+    results = torch.ops.aten.grid_sampler_2d_backward.default(g, x, places, 0, 0, True, [True, True])
+    return tuple(to_device(result, self.device) for result in results)
+
+
+def rms_norm_backward(grad, input, normalized_shape, rstd, weight, mask):
+    """`_fused_rms_norm_backward`: the gradients of the input and of the weight."""
+    g, x, inverse, w = (None if item is None else item.float() for item in _to_host_all(grad, input, rstd, weight))
+    axes = list(range(x.dim() - len(normalized_shape), x.dim()))
+    normed = x * inverse
+    scaled = g if w is None else g * w
+    d_input = inverse * (scaled - normed * (scaled * normed).mean(axes, keepdim=True)) if mask[0] else None
+    outer = list(range(x.dim() - len(normalized_shape)))
+    d_weight = None
+    if mask[1] and weight is not None:
+        d_weight = (g * normed).sum(outer) if outer else g * normed
+    lift = lambda value, dtype: None if value is None else to_device(value.to(dtype), input.device)
+    return lift(d_input, input.dtype), lift(d_weight, None if weight is None else weight.dtype)
+
+
+def mean_out(self, dim=None, keepdim=False, *, dtype=None, out):
+    """`mean.out`: by way of the fresh result, since PyTorch's CPU kernel leaves a half-precision `out` unwritten."""
+    result = torch.ops.aten.mean.dim(to_host(self), dim, keepdim, dtype=dtype)
+    if result.dtype != out.dtype:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {_c_name(result.dtype)}, but got {_c_name(out.dtype)} instead"
+        )
+    write_back(out, result.resolve_conj() if out.size() != result.size() else _laid_out(result, out))
+    return out
+
+
+def _c_name(dtype):
+    return {torch.float32: "float", torch.float64: "double", torch.float16: "c10::Half",
+            torch.bfloat16: "c10::BFloat16"}.get(dtype, str(dtype).removeprefix("torch."))
+
+
+def _laid_out(host, like):
+    """The host tensor with another's strides; what lies between its elements is the other's."""
+    room = to_host(like, read=False)
+    return room.copy_(host)
+
+
+def without_cudnn_ctc(*_args, **_kwargs):
+    """`_use_cudnn_ctc_loss`: no; PyTorch's own loss is replaced like any operator."""
+    return False
+
+
 EQUIVALENTS = {
     "copy_": copy_,
     "convolution": convolution,
@@ -508,7 +649,23 @@ EQUIVALENTS = {
     "_thnn_fused_gru_cell_backward": gru_cell_backward,
     "_fused_dropout": fused_dropout,
     "_masked_scale": masked_scale,
+    "mean.out": mean_out,
+    "_fused_rms_norm_backward": rms_norm_backward,
+    "_use_cudnn_ctc_loss": without_cudnn_ctc,
+    "_use_cudnn_ctc_loss.Tensor": without_cudnn_ctc,
+    "cudnn_batch_norm": cudnn_batch_norm,
+    "cudnn_batch_norm_backward": cudnn_batch_norm_backward,
+    "cudnn_convolution": cudnn_convolution,
+    "cudnn_convolution_add_relu": cudnn_convolution_add_relu,
+    "cudnn_convolution_relu": cudnn_convolution_relu,
+    "cudnn_convolution_transpose": cudnn_convolution_transpose,
+    "cudnn_grid_sampler": cudnn_grid_sampler,
+    "cudnn_grid_sampler_backward": cudnn_grid_sampler_backward,
 }
+
+
+# Composite operators that call native kernels below the dispatcher: replaced whole.
+WHOLE = frozenset(["conj_physical_", "nanmean.out"])
 
 
 def refusal(name):
@@ -533,7 +690,7 @@ def treatments():
     on_host = _registrations("CPU") | _registrations("CompositeExplicitAutograd")
     on_host |= _registrations("CompositeImplicitAutograd") | _registrations("CompositeExplicitAutogradNonFunctional")
     table = {}
-    for name in sorted(_registrations("CUDA") | set(EQUIVALENTS)):
+    for name in sorted(_registrations("CUDA") | set(EQUIVALENTS) | WHOLE):
         if name in EQUIVALENTS:
             table[name] = "equivalent"
         elif name in NATIVE:
@@ -574,7 +731,7 @@ def attach(copy_in, copy_out, copy_within):
                 raise
     # cuDNN's kernels and the fused attention kernels are missing as well; without them PyTorch takes operators
     # that are replaced above.
-    torch.backends.cudnn.enabled = False
+    torch._C._set_cudnn_enabled(False)
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):
