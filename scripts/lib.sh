@@ -11,7 +11,8 @@ TORCH_NEXT=2.10.0
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# need COMMAND PACKAGE: installs the Debian package if the command is missing and we may.
+# need COMMAND PACKAGE: installs the Debian package if the command is missing and we may. A name that is no command
+# asks for the package outright.
 need() {
     command -v "$1" >/dev/null && return
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "$1 is missing: install it (Debian: apt-get install $2)"
@@ -45,12 +46,12 @@ build_standin() {
 # venv VERSION: a virtual environment with torch==VERSION from PyPI; prints its python.
 venv() {
     local dir=$VENVS/torch-$1
-    if [ ! -e "$dir/.complete" ]; then
+    if [ ! -e "$dir/.complete-2" ]; then
         say "installing torch==$1 (2 to 3 GB from PyPI, once)"
-        python3 -c 'import ensurepip, venv' 2>/dev/null || need "python3-venv-missing" python3-venv 2>/dev/null || true
+        python3 -c 'import ensurepip, venv' 2>/dev/null || need ensurepip-of-python3 python3-venv
         python3 -m venv "$dir" >&2 || die "python3 -m venv failed (Debian: apt-get install python3-venv)"
-        "$dir/bin/python" -m pip install --progress-bar off "torch==$1" numpy pytest >&2 || die "pip install torch==$1 failed"
-        touch "$dir/.complete"
+        "$dir/bin/python" -m pip install --progress-bar off "torch==$1" numpy pytest expecttest >&2 || die "pip install torch==$1 failed"
+        touch "$dir/.complete-2"
     fi
     echo "$dir/bin/python"
 }

@@ -11,6 +11,7 @@ usage: scripts/test.sh [stage …]
   abi        the built library against a simulated GPU and a stand-in native cuBLAS, through the C interface
   e2e        the unmodified wheel torch==$TORCH_DEFAULT on the simulated GPU
   e2e-next   the same with torch==$TORCH_NEXT
+  ops        PyTorch's operator database on the device against the CPU, both versions
   docs       generated documentation is what the code prints
 
 Without a stage: all of them, in this order.
@@ -46,6 +47,18 @@ e2e() {
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU "$python" -m pytest -q -p no:cacheprovider shim-tests/e2e
 }
 
+# ops VERSION: every operator's sample inputs; prints findings and counts, fails on a wrong result.
+ops() {
+    need_build_tools
+    build_shim
+    build_simgpu
+    local python
+    python=$(venv "$1")
+    say "operator database of torch $1"
+    GPU_COMPAT_QUIET=1 on_simgpu "$python" -W ignore "$ROOT/shim-tests/e2e/opdb.py" --samples 8 \
+        --dtypes float32,int64,bool,bfloat16,float16,complex64
+}
+
 stage_docs() {
     need_build_tools
     cd "$ROOT"
@@ -55,7 +68,7 @@ stage_docs() {
 stages=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') stages=(rust abi e2e e2e-next docs) ;;
+'') stages=(rust abi e2e e2e-next ops docs) ;;
 esac
 for stage in "${stages[@]}"; do
     say "stage $stage"
@@ -64,6 +77,7 @@ for stage in "${stages[@]}"; do
     abi) (stage_abi) ;;
     e2e) (e2e "$TORCH_DEFAULT") ;;
     e2e-next) (e2e "$TORCH_NEXT") ;;
+    ops) (ops "$TORCH_DEFAULT" && ops "$TORCH_NEXT") ;;
     docs) (stage_docs) ;;
     *) usage >&2; die "unknown stage: $stage" ;;
     esac

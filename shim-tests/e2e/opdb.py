@@ -155,9 +155,7 @@ def main():
                 for variant, run in runs:
                     on = lambda device: (to(sample.input, device), to(sample.args, device), to(sample.kwargs, device))
                     torch.manual_seed(0)
-                    # An out= result is what the operator returns: PyTorch's own CPU out= of mean is wrong in half types.
-                    reference = runs[0][1] if variant == "out" else run
-                    want, refused = attempt(lambda: reference(*on("cpu")))
+                    want, refused = attempt(lambda: run(*on("cpu")))
                     if refused is not None:
                         continue
                     torch.manual_seed(0)
@@ -168,6 +166,9 @@ def main():
                         text = f"{type(failed).__name__}: {str(failed).splitlines()[0] if str(failed) else ''}"
                     else:
                         text = differs(op.name, got, want, op.name in RANDOM)
+                        if text and variant == "out":
+                            # PyTorch's own CPU out= is wrong for mean in half types: then what it returns counts.
+                            text = differs(op.name, got, runs[0][1](*on("cpu")), False)
                         found = "wrong" if text else "equal"
                     if found != "equal" and outcome != "wrong":
                         if outcome == "equal" or found == "wrong":

@@ -1,0 +1,41 @@
+"""Prints docs/operators.md: what happens to each operator. usage: operators-page.py PYTHON…
+
+Each PYTHON is an interpreter with another version of torch; no device is needed.
+"""
+
+import collections
+import json
+import pathlib
+import subprocess
+import sys
+
+FALLBACK = pathlib.Path(__file__).parents[1] / "src/operators/fallback.py"
+ASK = f"""
+import json, runpy, torch
+table = runpy.run_path({str(FALLBACK)!r})["treatments"]()
+print(json.dumps([torch.__version__.split("+")[0], table]))
+"""
+
+columns = []
+for python in sys.argv[1:]:
+    answer = subprocess.run([python, "-W", "ignore", "-c", ASK], capture_output=True, text=True, check=True)
+    columns.append(json.loads(answer.stdout.splitlines()[-1]))
+
+print("# Operators\n")
+print("Printed from `src/operators/fallback.py` and the wheels' own registrations by `scripts/gen-docs.sh`: every `aten`")
+print("operator that has a CUDA kernel, and what happens to it where the operator layer is attached.\n")
+print("* **cpu**: runs on PyTorch's CPU kernel, operands staged by gpucompat.")
+print("* **equivalent**: has no CPU kernel of that name; written out in `fallback.py`.")
+print("* **native**: launches no kernel of PyTorch's (allocation, views), or is one cuBLAS call, which is served.")
+print("* **refused**: NotImplementedError with the operator's name.\n")
+print("| | " + " | ".join(f"torch {version}" for version, _ in columns) + " |")
+print("|---|" + "---|" * len(columns))
+for kind in ("cpu", "equivalent", "native", "refused"):
+    print(f"| {kind} | " + " | ".join(str(collections.Counter(table.values())[kind]) for _, table in columns) + " |")
+for kind in ("equivalent", "native", "refused"):
+    names = sorted({name for _, table in columns for name, treatment in table.items() if treatment == kind})
+    print(f"\n## {kind}\n")
+    print(" ".join(f"`{name}`" for name in names))
+names = sorted({name for _, table in columns for name, treatment in table.items() if treatment == "cpu"})
+print("\n## cpu\n")
+print(" ".join(f"`{name}`" for name in names))
