@@ -12,6 +12,7 @@ usage: scripts/test.sh [stage …]
   e2e        the unmodified wheel torch==$TORCH_DEFAULT on the simulated GPU
   e2e-next   the same with torch==$TORCH_NEXT
   ops        PyTorch's operator database on the device against the CPU, both versions
+  models     real models of torchvision and transformers, torch==$TORCH_DEFAULT
   docs       generated documentation is what the code prints
 
 Without a stage: all of them, in this order.
@@ -59,6 +60,18 @@ ops() {
         --dtypes float32,int64,bool,bfloat16,float16,complex64
 }
 
+stage_models() {
+    need_build_tools
+    build_shim
+    build_simgpu
+    local python
+    python=$(venv "$TORCH_DEFAULT")
+    "$python" -c 'import torchvision, transformers' 2>/dev/null ||
+        "$python" -m pip install --progress-bar off torchvision==0.20.1 "transformers==4.57.6" >&2 || die "pip install failed"
+    cd "$ROOT"
+    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU "$python" -m pytest -q -p no:cacheprovider shim-tests/models
+}
+
 stage_docs() {
     need_build_tools
     cd "$ROOT"
@@ -68,7 +81,7 @@ stage_docs() {
 stages=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') stages=(rust abi e2e e2e-next ops docs) ;;
+'') stages=(rust abi e2e e2e-next ops models docs) ;;
 esac
 for stage in "${stages[@]}"; do
     say "stage $stage"
@@ -78,6 +91,7 @@ for stage in "${stages[@]}"; do
     e2e) (e2e "$TORCH_DEFAULT") ;;
     e2e-next) (e2e "$TORCH_NEXT") ;;
     ops) (ops "$TORCH_DEFAULT" && ops "$TORCH_NEXT") ;;
+    models) (stage_models) ;;
     docs) (stage_docs) ;;
     *) usage >&2; die "unknown stage: $stage" ;;
     esac

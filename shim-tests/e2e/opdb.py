@@ -172,7 +172,7 @@ def main():
                         found = "wrong" if text else "equal"
                     if found != "equal" and outcome != "wrong":
                         if outcome == "equal" or found == "wrong":
-                            print(f"{found}: {name} {dtype} {variant}: {text}", flush=True)
+                            print(f"{found}: {name} {dtype} {variant}: {text}"[:200], flush=True)
                         outcome = found
             counts[outcome] += 1
     total = sum(counts.values()) - counts["no samples"]

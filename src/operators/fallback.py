@@ -680,9 +680,9 @@ def refusal(name):
     return refuse
 
 
-def _registrations(key):
+def _registrations(key, namespace="aten"):
     names = torch._C._dispatch_get_registrations_for_dispatch_key(key)
-    return {name[len("aten::") :] for name in names if name.startswith("aten::")}
+    return {name[len(namespace) + 2 :] for name in names if name.startswith(namespace + "::")}
 
 
 def treatments():
@@ -700,19 +700,44 @@ def treatments():
     return table
 
 
-def _overload(name):
+def _overload(name, namespace="aten"):
     base, _, overload = name.partition(".")
-    return getattr(getattr(torch.ops.aten, base), overload or "default")
+    return getattr(getattr(getattr(torch.ops, namespace), base), overload or "default")
 
 
-_library = None
+_libraries = {}
+
+# Libraries of operators beside PyTorch whose every CUDA operator has a CPU kernel of the same meaning.
+EXTENSIONS = ("torchvision", "torchaudio")
+
+
+def attach_extensions():
+    """Replaces the operators of the extensions that are loaded and were not yet replaced."""
+    for namespace in EXTENSIONS:
+        names = _registrations("CUDA", namespace) & _registrations("CPU", namespace)
+        if not names or namespace in _libraries:
+            continue
+        _libraries[namespace] = torch.library.Library(namespace, "IMPL")
+        for name in sorted(names):
+            _libraries[namespace].impl(name, replacement(_overload(name, namespace)), "CUDA")
+
+
+def _watch_extensions():
+    """Extensions register their operators when their library is loaded, which may be after us."""
+    load = torch.ops.load_library
+
+    def load_library(path):
+        load(path)
+        attach_extensions()
+
+    torch.ops.load_library = load_library
 
 
 def attach(copy_in, copy_out, copy_within):
     """Replaces the operators; the number that were."""
-    global memory, _library
+    global memory
     memory = Memory(copy_in, copy_out, copy_within)
-    _library = torch.library.Library("aten", "IMPL")
+    library = _libraries["aten"] = torch.library.Library("aten", "IMPL")
     count = 0
     for name, treatment in treatments().items():
         if treatment == "native":
@@ -724,7 +749,7 @@ def attach(copy_in, copy_out, copy_within):
         else:
             function = refusal(name)
         try:
-            _library.impl(name, function, "CUDA")
+            library.impl(name, function, "CUDA")
             count += 1
         except RuntimeError:
             if name not in EQUIVALENTS:  # an operator that this version does not have
@@ -736,6 +761,8 @@ def attach(copy_in, copy_out, copy_within):
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):
         torch.backends.cuda.enable_cudnn_sdp(False)
+    attach_extensions()
+    _watch_extensions()
     return count
 
 

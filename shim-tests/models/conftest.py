@@ -1,0 +1,16 @@
+"""The same way to run a script as the end-to-end tests have."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
+
+from lab import run  # noqa: E402
+
+
+@pytest.fixture
+def on_simgpu():
+    """The function that runs a script."""
+    return run
