@@ -95,7 +95,18 @@ def run(device):
     w = torch.ones(3, 3, device=device)
     w.diagonal().fill_(5)
     w.resize_(2, 2)
-    return x, out, part, y, z, c, d, a, index, w
+    halves = torch.arange(8.0, device=device)
+    torch._foreach_add_([halves[:4], halves[4:]], 1)
+    torch._foreach_mul_([halves[::2], halves[1::2]], [halves[:4].clone(), halves[4:].clone()])
+    gaps = torch.arange(9.0, device=device)
+    overlapping = gaps.as_strided((2, 2), (3, 0)).clone()
+    scattered = torch.zeros(9, device=device)
+    scattered.as_strided((2, 2), (5, 3)).copy_(torch.ones(2, 2, device=device))
+    torch.add(gaps.as_strided((2, 2), (5, 3)), 1, out=scattered.as_strided((2, 2), (5, 3)))
+    grown = torch.ones(2, device=device, requires_grad=True)
+    with torch.no_grad():
+        grown.mul_(3)
+    return halves, overlapping, scattered, grown, x, out, part, y, z, c, d, a, index, w
 for position, (got, want) in enumerate(zip(run("cuda"), run("cpu"))):
     same(position, got, want)
     assert got.stride() == want.stride(), (position, got.stride(), want.stride())
@@ -292,6 +303,8 @@ for function in (
     lambda d: torch.ones(3, device=d).add_(1j),
     lambda d: torch.linalg.cholesky(-torch.eye(2, device=d)),
     lambda d: torch.ones(2, 3, device=d).view(7),
+    lambda d: (lambda x: x[1:].copy_(x[:-1]))(torch.ones(4, device=d)),
+    lambda d: (lambda x: x[1:].add_(x[:-1]))(torch.ones(4, device=d)),
 ):
     assert message(lambda: function("cuda")) == message(lambda: function("cpu")), message(lambda: function("cuda"))
 graph = torch.cuda.CUDAGraph()
@@ -368,6 +381,13 @@ def test_the_guides_own_tests_pass(on_simgpu, forced):
     result = on_simgpu(SEED, **({"FORCE_GPU_COMPAT_PATCHES": forced} if forced else {}))
     assert result.status == 0 and result.out.strip() == "ok", result
     assert result.err.count("\n") == 1 and "library=operators" in result.err, result
+
+
+def test_debug_tells_the_first_call_of_each_operator(on_simgpu):
+    script = "import torch; x = torch.ones(3, device='cuda'); [x.add_(1) for _ in range(5)]"
+    result = on_simgpu(script, GPU_COMPAT_DEBUG="1")
+    assert result.err.count("served operator=aten::add_.Tensor treatment=cpu") == 1, result
+    assert "attached layer=operators replaced=" in result.err, result
 
 
 def test_forced_off_leaves_every_operator_as_it_was(on_simgpu):

@@ -4,6 +4,9 @@
 //! this thread: PyTorch makes one during its lazy initialisation, before its first operator. The policy
 //! decides; the facts come from `fallback.py`.
 
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::copies;
@@ -47,9 +50,19 @@ fn attach(namespace: &Namespace<'_>) -> Result<(), String> {
     }
     let [copy_in, copy_out, copy_within] =
         [copies::copy_in, copies::copy_out, copies::copy_within].map(|copy: Copy| copy as usize);
-    let replaced = namespace.integer(&format!("attach({copy_in}, {copy_out}, {copy_within})"))?;
+    let note = if log::debug_enabled() { note as extern "C" fn(*const c_char) as usize } else { 0 };
+    let replaced = namespace.integer(&format!("attach({copy_in}, {copy_out}, {copy_within}, {note})"))?;
     log::debug(format_args!("attached layer=operators replaced={replaced}"));
     Ok(())
 }
 
 type Copy = extern "C" fn(u64, u64, usize, u64) -> std::ffi::c_int;
+
+/// A line of `fallback.py`'s for the log: the first call of each operator.
+extern "C" fn note(text: *const c_char) {
+    if !text.is_null() {
+        // SAFETY: ctypes passes the bytes of a Python object that lives until the call returns, with their end.
+        let text = unsafe { CStr::from_ptr(text) };
+        log::debug(format_args!("served operator={}", text.to_string_lossy()));
+    }
+}

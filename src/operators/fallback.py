@@ -62,20 +62,32 @@ class Memory:
 memory = None
 
 
+_raw_stream = torch._C._cuda_getCurrentRawStream
+
+
 def _stream(device):
-    return torch.cuda.current_stream(device).cuda_stream
+    return _raw_stream(device.index)
 
 
 def _span(tensor):
     """Elements from a tensor's first to its last in memory; 0 if it has none."""
+    if tensor.is_contiguous():
+        return tensor.numel()
     if tensor.numel() == 0:
         return 0
     return 1 + sum((size - 1) * stride for size, stride in zip(tensor.size(), tensor.stride()))
 
 
-def _is_dense(tensor, span):
-    """Whether every place of the span belongs to exactly one element."""
-    return span == tensor.numel()
+def _is_dense(tensor):
+    """Whether every place between a tensor's first and last element belongs to exactly one element."""
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted((stride, size) for size, stride in zip(tensor.size(), tensor.stride()) if size != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _flags(host, tensor):
@@ -98,9 +110,9 @@ def to_host(tensor, read=True):
         return torch.zeros(tensor.size(), dtype=tensor.dtype, device="cpu")
     span = _span(tensor)
     host = _host_room(tensor)
-    if span and (read or not _is_dense(tensor, span)):
+    if span and (read or not _is_dense(tensor)):
         memory.read(host.data_ptr(), tensor.data_ptr(), span * tensor.element_size(), _stream(tensor.device))
-    return _flags(host, tensor)
+    return _flags(host, tensor) if tensor.is_conj() or tensor.is_neg() else host
 
 
 def to_device(host, device):
@@ -116,14 +128,9 @@ def to_device(host, device):
         raise NotImplementedError(f"gpucompat: a {host.layout} result on a device without kernels")
     if host.is_conj() or host.is_neg():
         host = host.resolve_conj().resolve_neg()
-    span = _span(host)
-    if span > 2 * host.numel():
-        host = host.contiguous()
-        span = host.numel()
-    if not _is_dense(host, span) and span < host.numel():
-        # Expanded: every element a place of its own.
-        host = host.contiguous()
-        span = host.numel()
+    if not _is_dense(host):
+        host = host.clone()
+    span = host.numel()
     result = torch.empty_strided(host.size(), host.stride(), dtype=host.dtype, device=device)
     if span:
         memory.write(result.data_ptr(), host.data_ptr(), span * host.element_size(), _stream(device))
@@ -244,10 +251,10 @@ class _Argument:
 
 def _shares_storage(call):
     """Whether two different arguments lie in one storage, one of them written: copies apart would miss writes."""
-    if not call.written or len(call.copies) < 2:
+    places = [value.untyped_storage().data_ptr() for _, value in call.copies.values()]
+    if len(set(places)) == len(places):
         return False
     written = {value.untyped_storage().data_ptr() for value, _ in call.written}
-    places = [value.untyped_storage().data_ptr() for _, value in call.copies.values()]
     return any(place and place in written and places.count(place) > 1 for place in places)
 
 
@@ -284,7 +291,9 @@ _NUMBERS = (int, float, complex, bool)
 
 def _numbers_as_tensors(arguments, args):
     """Numbers that stand where the schema wants tensors, as tensors that promote as numbers do."""
-    like = next(value for value in args if isinstance(value, torch.Tensor))
+    like = next((value for value in args if isinstance(value, torch.Tensor)), None)
+    if like is None:
+        return args
     return [
         torch.scalar_tensor(value, dtype=torch.result_type(like, value))
         if type(value) in _NUMBERS and argument.kind == "tensor" else value
@@ -302,6 +311,8 @@ def replacement(op):
     takes_generator = "generator" in by_name and by_name["generator"].kind == "generator"
     is_random = torch.Tag.nondeterministic_seeded in op.tags and not takes_generator
 
+    tensor_positions = [index for index, item in enumerate(arguments) if item.kind == "tensor" and not item.written]
+    tensor_count = sum(item.kind == "tensor" for item in arguments)
     # Host tensors beside device tensors: an elementwise operator takes numbers only, as PyTorch's own does.
     elementwise = torch.Tag.pointwise in op.tags
 
@@ -329,47 +340,61 @@ def replacement(op):
             return type(value)(lift(call, item) for item in value)
         return value
 
+    def compute(call, host_args, host_kwargs):
+        if is_random and call.device is not None:
+            with _seeded_from(call.device):
+                return op(*host_args, **host_kwargs)
+        return op(*host_args, **host_kwargs)
+
+    def check_devices(call, args):
+        for value in args:
+            if isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.dim() > 0:
+                _refuse_devices(call.device, value.device)
+
     def run(*args, **kwargs):
         call = _Call()
-        with torch.no_grad():
-            if any(type(value) in _NUMBERS and argument.kind == "tensor" for argument, value in zip(arguments, args)):
-                args = _numbers_as_tensors(arguments, args)
-            host_args = [convert(call, argument, value) for argument, value in zip(arguments, args)]
-            host_kwargs = {name: convert(call, by_name[name], value) for name, value in kwargs.items()}
-            if elementwise and call.device is not None:
-                for value in args:
-                    if isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.dim() > 0:
-                        _refuse_devices(call.device, value.device)
-            if _shares_storage(call):
-                _join_storages(call)
-                fresh = {key: row[0] for key, row in call.copies.items()}
-                swap = lambda value: fresh.get(id(value), value) if _is_cuda_tensor(value) else value
-                host_args = [swap(value) if isinstance(value, torch.Tensor) else host for value, host in zip(args, host_args)]
-                host_kwargs = {name: swap(kwargs[name]) if isinstance(kwargs[name], torch.Tensor) else host
-                               for name, host in host_kwargs.items()}
-            if host_kwargs.get("pin_memory"):
-                host_kwargs["pin_memory"] = False
-            if takes_generator and call.device is not None:
-                host_kwargs["generator"] = host_generator(kwargs.get("generator"), call.device)
-            if is_random and call.device is not None:
-                with _seeded_from(call.device):
-                    result = op(*host_args, **host_kwargs)
-            else:
-                result = op(*host_args, **host_kwargs)
-            for value, host in call.written:
-                write_back(value, host)
-            if not returns:
-                return None
-            many = isinstance(result, (tuple, list)) and len(returns) > 1
-            results = list(result) if many else [result]
-            for position, alias in enumerate(returns):
-                if alias:
-                    results[position] = _original(alias, arguments, by_name, args, kwargs)
-                else:
-                    results[position] = lift(call, results[position])
-            return tuple(results) if many else results[0]
+        if tensor_positions and any(type(args[index]) in _NUMBERS for index in tensor_positions if index < len(args)):
+            args = _numbers_as_tensors(arguments, args)
+        host_args = [
+            value if type(value) in _NUMBERS or value is None else convert(call, argument, value)
+            for argument, value in zip(arguments, args)
+        ]
+        host_kwargs = {name: convert(call, by_name[name], value) for name, value in kwargs.items()} if kwargs else kwargs
+        if elementwise and call.device is not None and len(call.copies) < tensor_count:
+            check_devices(call, args)
+        if call.written and len(call.copies) > 1 and _shares_storage(call):
+            _join_storages(call)
+            host_args = [_joined(call, value, host) for value, host in zip(args, host_args)]
+            host_kwargs = {name: _joined(call, kwargs[name], host) for name, host in host_kwargs.items()}
+        if kwargs and host_kwargs.get("pin_memory"):
+            host_kwargs["pin_memory"] = False
+        if takes_generator and call.device is not None:
+            host_kwargs = {**host_kwargs, "generator": host_generator(kwargs.get("generator"), call.device)}
+        result = compute(call, host_args, host_kwargs)
+        for value, host in call.written:
+            write_back(value, host)
+        if not returns:
+            return None
+        if len(returns) > 1:
+            return tuple(
+                _original(alias, arguments, by_name, args, kwargs) if alias else lift(call, item)
+                for alias, item in zip(returns, result)
+            )
+        if returns[0]:
+            return _original(returns[0], arguments, by_name, args, kwargs)
+        return lift(call, result)
 
     return run
+
+
+def _joined(call, value, host):
+    """The joined copy of an argument, where it or an item of it has one."""
+    if isinstance(value, torch.Tensor):
+        known = call.copies.get(id(value))
+        return known[0] if known is not None else host
+    if isinstance(value, (list, tuple)) and isinstance(host, list):
+        return [_joined(call, item, copy) for item, copy in zip(value, host)]
+    return host
 
 
 def _original(alias, arguments, by_name, args, kwargs):
@@ -387,26 +412,35 @@ def copy_(self, source, non_blocking=False):
     """`self.copy_(source)`: equal layouts are one copy of bytes; all else is converted on the host."""
     if source.layout is not torch.strided or self.layout is not torch.strided:
         raise NotImplementedError("gpucompat: copies of sparse tensors on a device without kernels")
-    with torch.no_grad():
-        plain = (
-            self.dtype == source.dtype
-            and self.size() == source.size()
-            and self.stride() == source.stride()
-            and self.is_conj() == source.is_conj()
-            and self.is_neg() == source.is_neg()
-        )
-        span = _span(self)
-        if plain and _is_dense(self, span):
-            _copy_bytes(self, source, span * self.element_size(), non_blocking)
-            return self
-        host = to_host(source) if source.is_cuda else source
-        if not self.is_cuda:
-            self.copy_(host)
-            return self
-        target = to_host(self, read=False)
-        target.copy_(host)
-        write_back(self, target)
+    plain = (
+        self.dtype == source.dtype
+        and self.size() == source.size()
+        and self.stride() == source.stride()
+        and self.is_conj() == source.is_conj()
+        and self.is_neg() == source.is_neg()
+    )
+    if plain and not source._is_zerotensor() and _is_dense(self):
+        _refuse_partial_overlap(self, source)
+        _copy_bytes(self, source, self.numel() * self.element_size(), non_blocking)
         return self
+    host = to_host(source) if source.is_cuda else source
+    if not self.is_cuda:
+        self.copy_(host)
+        return self
+    target = to_host(self, read=False)
+    target.copy_(host)
+    write_back(self, target)
+    return self
+
+
+def _refuse_partial_overlap(target, source):
+    """PyTorch's own error for a copy onto a part of its source: which elements would be read first is open."""
+    distance = abs(target.data_ptr() - source.data_ptr())
+    if target.device == source.device and 0 < distance < target.numel() * target.element_size():
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+            "memory location. Please clone() the tensor before performing the operation."
+        )
 
 
 # Page-locked tensors of copies that may still run, with the event after each: kept until it has passed.
@@ -733,8 +767,20 @@ def _watch_extensions():
     torch.ops.load_library = load_library
 
 
-def attach(copy_in, copy_out, copy_within):
-    """Replaces the operators; the number that were."""
+def _noted(name, treatment, function, note):
+    """The function, which tells its first call."""
+    told = []
+
+    def run(*args, **kwargs):
+        if not told:
+            told.append(note(f"aten::{name} treatment={treatment}".encode()))
+        return function(*args, **kwargs)
+
+    return run
+
+
+def attach(copy_in, copy_out, copy_within, note):
+    """Replaces the operators; the number that were. `note` takes a line for the log, 0 if nobody reads it."""
     global memory
     memory = Memory(copy_in, copy_out, copy_within)
     library = _libraries["aten"] = torch.library.Library("aten", "IMPL")
@@ -748,6 +794,8 @@ def attach(copy_in, copy_out, copy_within):
             function = replacement(_overload(name))
         else:
             function = refusal(name)
+        if note:
+            function = _noted(name, treatment, function, ctypes.CFUNCTYPE(None, ctypes.c_char_p)(note))
         try:
             library.impl(name, function, "CUDA")
             count += 1
