@@ -9,10 +9,14 @@ import pathlib
 import subprocess
 import sys
 
-FALLBACK = pathlib.Path(__file__).parents[1] / "src/operators/fallback.py"
+FALLBACK = pathlib.Path(__file__).parents[1] / "src/operators/fallback"
+FILES = [str(FALLBACK / f"{name}.py") for name in ("staging", "random", "survey", "replacement", "copy", "equivalents", "layer")]
 ASK = f"""
-import json, runpy, torch
-table = runpy.run_path({str(FALLBACK)!r})["treatments"]()
+import json, torch
+scope = {{}}
+for file in {FILES!r}:
+    exec(compile(open(file).read(), file, "exec"), scope)
+table = scope["treatments"]()
 print(json.dumps([torch.__version__.split("+")[0], table]))
 """
 
@@ -22,10 +26,10 @@ for python in sys.argv[1:]:
     columns.append(json.loads(answer.stdout.splitlines()[-1]))
 
 print("# Operators\n")
-print("Printed from `src/operators/fallback.py` and the wheels' own registrations by `scripts/gen-docs.sh`: every `aten`")
+print("Printed from `src/operators/fallback/` and the wheels' own registrations by `scripts/gen-docs.sh`: every `aten`")
 print("operator that has a CUDA kernel, and what happens to it where the operator layer is attached.\n")
 print("* **cpu**: runs on PyTorch's CPU kernel, operands staged by gpucompat.")
-print("* **equivalent**: has no CPU kernel of that name; written out in `fallback.py`.")
+print("* **equivalent**: has no CPU kernel of that name; written out in `equivalents.py`.")
 print("* **native**: launches no kernel of PyTorch's (allocation, views), or is one cuBLAS call, which is served.")
 print("* **refused**: NotImplementedError with the operator's name.\n")
 print("| | " + " | ".join(f"torch {version}" for version, _ in columns) + " |")

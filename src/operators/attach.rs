@@ -2,21 +2,27 @@
 //!
 //! Once a process, at the first call of [`consider`] that finds PyTorch imported and Python's lock held by
 //! this thread: PyTorch makes one during its lazy initialisation, before its first operator. The policy
-//! decides; the facts come from `fallback.py`.
+//! decides; the facts come from `fallback/`.
 
-#![allow(unsafe_code)]
-
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::copies;
+use super::functions;
 use super::python::{Namespace, Python};
 use crate::log;
 use crate::native::kernels;
 use crate::policy::verdict::{Mode, own_kernels};
 
-/// The layer itself.
-const FALLBACK: &str = include_str!("fallback.py");
+/// The layer itself: run in this order in one namespace, under these names in tracebacks.
+const FALLBACK: [(&CStr, &str); 7] = [
+    (c"gpucompat/staging.py", include_str!("fallback/staging.py")),
+    (c"gpucompat/random.py", include_str!("fallback/random.py")),
+    (c"gpucompat/survey.py", include_str!("fallback/survey.py")),
+    (c"gpucompat/replacement.py", include_str!("fallback/replacement.py")),
+    (c"gpucompat/copy.py", include_str!("fallback/copy.py")),
+    (c"gpucompat/equivalents.py", include_str!("fallback/equivalents.py")),
+    (c"gpucompat/layer.py", include_str!("fallback/layer.py")),
+];
 
 /// Attaches if this is a PyTorch process whose kernels are missing; does nothing in any other.
 pub fn consider() {
@@ -24,7 +30,7 @@ pub fn consider() {
     if DONE.load(Ordering::Relaxed) {
         return;
     }
-    let Some(python) = Python::find().filter(Python::holds_lock) else { return };
+    let Some(python) = Python::find().filter(|python| python.holds_lock()) else { return };
     let Some(namespace) = python.namespace(c"_gpucompat_operators") else { return };
     // A program may ask for a device's properties before, or without, importing PyTorch.
     let imported = "(lambda torch: torch is not None and not getattr(torch.__spec__, '_initializing', False) \
@@ -40,29 +46,19 @@ pub fn consider() {
     }
 }
 
-fn attach(namespace: &Namespace<'_>) -> Result<(), String> {
-    namespace.run(FALLBACK)?;
+fn attach(namespace: &Namespace) -> Result<(), String> {
+    functions::define(namespace)?;
+    for (file, code) in FALLBACK {
+        namespace.run(file, code)?;
+    }
     let covered = |sm| namespace.integer(&format!("kernels_cover({sm})")) != Ok(0);
     // A kernel cannot be tried here: PyTorch holds locks of its initialisation that its launches take as well.
     let probe = || kernels::runnable("libtorch_cuda").unwrap_or(true);
     if own_kernels(covered, probe).mode == Mode::Native {
         return Ok(());
     }
-    let [copy_in, copy_out, copy_within] =
-        [copies::copy_in, copies::copy_out, copies::copy_within].map(|copy: Copy| copy as usize);
-    let note = if log::debug_enabled() { note as extern "C" fn(*const c_char) as usize } else { 0 };
-    let replaced = namespace.integer(&format!("attach({copy_in}, {copy_out}, {copy_within}, {note})"))?;
+    let told = if log::debug_enabled() { "True" } else { "False" };
+    let replaced = namespace.integer(&format!("attach(told={told})"))?;
     log::debug(format_args!("attached layer=operators replaced={replaced}"));
     Ok(())
-}
-
-type Copy = extern "C" fn(u64, u64, usize, u64) -> std::ffi::c_int;
-
-/// A line of `fallback.py`'s for the log: the first call of each operator.
-extern "C" fn note(text: *const c_char) {
-    if !text.is_null() {
-        // SAFETY: ctypes passes the bytes of a Python object that lives until the call returns, with their end.
-        let text = unsafe { CStr::from_ptr(text) };
-        log::debug(format_args!("served operator={}", text.to_string_lossy()));
-    }
 }

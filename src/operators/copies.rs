@@ -1,53 +1,79 @@
-//! The copies that `fallback.py` is given: plain C functions, called through ctypes without Python's lock.
+//! Copies between host and device for PyTorch's tensors, in the order of PyTorch's stream.
 
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::collections::HashMap;
 
-use crate::native::context::Stream;
+use parking_lot::Mutex;
+
+use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
 
 /// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`: what a copy that must be waited for is while a graph is recorded.
 const CAPTURE_UNSUPPORTED: DriverError = DriverError(900);
 
-fn stream(handle: u64) -> Stream {
-    Stream(handle as _)
+/// A stream of a device's, with that device's context current while it is used.
+pub struct Queue {
+    stream: Stream,
+    _entered: Entered,
 }
 
-fn code(result: Result<(), DriverError>) -> c_int {
-    result.err().map_or(0, |error| error.0 as c_int)
-}
-
-/// Waits for a copy on a stream; refused before it is queued if the stream records a graph.
-fn waited(handle: u64, queue: impl FnOnce() -> Result<(), DriverError>) -> Result<(), DriverError> {
-    if stream(handle).is_capturing()? {
-        return Err(CAPTURE_UNSUPPORTED);
+impl Queue {
+    /// The stream `handle` of device number `device`; a null handle is that device's default stream.
+    pub fn of(device: i32, handle: usize) -> Result<Queue, DriverError> {
+        let entered = primary(device)?.enter()?;
+        Ok(Queue { stream: Stream(handle as _), _entered: entered })
     }
-    queue()?;
-    stream(handle).synchronize()
+
+    /// An error if the stream records a graph: what is computed on the host cannot be part of one.
+    pub fn refuse_capture(&self) -> Result<(), DriverError> {
+        if self.stream.is_capturing()? { Err(CAPTURE_UNSUPPORTED) } else { Ok(()) }
+    }
+
+    /// Queues a copy from the device; the bytes are there after [`Queue::wait`].
+    ///
+    /// # Safety
+    /// `host` points to `bytes` of writable memory that is kept until then.
+    pub unsafe fn read(&self, host: usize, device: usize, bytes: usize) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise; the driver checks the device address.
+        check(unsafe { (driver()?.copy_out_of_device)(host as _, device as u64, bytes, self.stream.0) })
+    }
+
+    /// Queues a copy to the device. From pageable memory, which is what PyTorch's host tensors are, the bytes
+    /// have been read when this returns.
+    /// Source: <https://docs.nvidia.com/cuda/cuda-driver-api/api-sync-behavior.html>.
+    ///
+    /// # Safety
+    /// `host` points to `bytes` of readable memory, kept until [`Queue::wait`] if it is page-locked.
+    pub unsafe fn write(&self, device: usize, host: usize, bytes: usize) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise; the driver checks the device address.
+        check(unsafe { (driver()?.copy_to_device)(device as u64, host as _, bytes, self.stream.0) })
+    }
+
+    /// Queues a copy between any two addresses.
+    ///
+    /// # Safety
+    /// Both are `bytes` long and kept until the stream has passed the copy.
+    pub unsafe fn copy(&self, target: usize, source: usize, bytes: usize) -> Result<(), DriverError> {
+        // SAFETY: the caller's promise.
+        check(unsafe { (driver()?.copy_any)(target as u64, source as u64, bytes, self.stream.0) })
+    }
+
+    /// Waits for everything queued so far.
+    pub fn wait(&self) -> Result<(), DriverError> {
+        self.stream.synchronize()
+    }
 }
 
-/// Device to host; the bytes are there when it returns 0, a driver error otherwise.
-pub extern "C" fn copy_in(host: u64, device: u64, bytes: usize, handle: u64) -> c_int {
-    code(waited(handle, || {
-        // SAFETY: `fallback.py` owns `bytes` of host memory there until this returns, which is after the wait.
-        check(unsafe { (driver()?.copy_out_of_device)(host as _, device, bytes, stream(handle).0) })
-    }))
-}
-
-/// Host to device; the host's bytes may be reused when it returns 0.
-pub extern "C" fn copy_out(device: u64, host: u64, bytes: usize, handle: u64) -> c_int {
-    code(waited(handle, || {
-        // SAFETY: as in `copy_in`.
-        check(unsafe { (driver()?.copy_to_device)(device, host as _, bytes, stream(handle).0) })
-    }))
-}
-
-/// Between any two addresses, in the order of the stream; returns at once.
-pub extern "C" fn copy_within(target: u64, source: u64, bytes: usize, handle: u64) -> c_int {
-    let queue = || {
-        // SAFETY: `fallback.py` keeps both tensors alive until the stream has passed the copy.
-        check(unsafe { (driver()?.copy_any)(target, source, bytes, stream(handle).0) })
-    };
-    code(queue())
+/// The context that PyTorch uses a device by.
+fn primary(device: i32) -> Result<Context, DriverError> {
+    static CONTEXTS: Mutex<Option<HashMap<i32, Context>>> = Mutex::new(None);
+    let mut contexts = CONTEXTS.lock();
+    let contexts = contexts.get_or_insert_default();
+    if let Some(context) = contexts.get(&device) {
+        return Ok(*context);
+    }
+    let context = Device(device).primary_context()?;
+    contexts.insert(device, context);
+    Ok(context)
 }

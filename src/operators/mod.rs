@@ -1,9 +1,14 @@
 //! The operator layer: PyTorch's own operators on a device whose kernels for them are missing.
 //!
-//! What lives here: [`attach`], when and whether; [`python`], the few functions of Python's C interface that
-//! takes; [`copies`], the copies that `fallback.py`, the layer itself, is given. Who calls it:
-//! `entry::cudart`. It knows PyTorch; it knows no entry point.
+//! What lives here: [`attach`], when and whether; `fallback/`, the layer itself, in Python; [`fast`], its path for
+//! plain tensors without Python code, with [`torch`], what it knows of tensors, and [`rooms`], host tensors that
+//! stand by; [`python`], the functions of Python's C interface that this takes; [`copies`] and [`functions`], what
+//! `fallback/` is given. Who calls it: `entry::cudart`. It knows PyTorch; it knows no entry point.
 
 pub mod attach;
 pub mod copies;
+pub mod fast;
+pub mod functions;
 pub mod python;
+pub mod rooms;
+pub mod torch;

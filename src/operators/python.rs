@@ -1,65 +1,166 @@
 //! Python's C interface, found in the process: no link-time dependency, nothing in a process without Python.
 //!
-//! Source: <https://docs.python.org/3/c-api/>. Every function here but [`Python::find`] needs Python's lock
-//! to be held by this thread, which [`Python::holds_lock`] tells.
+//! Source: <https://docs.python.org/3/c-api/>; every function is part of the stable interface. All but
+//! [`Python::find`] and [`Python::holds_lock`] need Python's lock to be held by this thread: whoever has a
+//! [`Namespace`] or a [`Ref`], or is called by Python, holds it.
 
 #![allow(unsafe_code)]
+// Objects are Python's to judge; whoever has the table owes live ones (see above).
+#![allow(clippy::not_unsafe_ptr_arg_deref)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::sync::OnceLock;
 
 use crate::platform;
 
-type Object = *mut c_void;
+/// A `PyObject*`.
+pub type Object = *mut c_void;
 
 /// `Py_file_input` and `Py_eval_input`.
 const FILE_INPUT: c_int = 257;
 const EVAL_INPUT: c_int = 258;
 
-/// The functions, all of the stable interface but `PyRun_String`.
-pub struct Python {
-    is_initialized: unsafe extern "C" fn() -> c_int,
-    lock_held: unsafe extern "C" fn() -> c_int,
-    add_module: unsafe extern "C" fn(*const c_char) -> Object,
-    module_dict: unsafe extern "C" fn(Object) -> Object,
-    run_string: unsafe extern "C" fn(*const c_char, c_int, Object, Object) -> Object,
-    long_value: unsafe extern "C" fn(Object) -> c_long,
-    decrease: unsafe extern "C" fn(Object),
-    fetch_error: unsafe extern "C" fn(*mut Object, *mut Object, *mut Object),
-    to_text: unsafe extern "C" fn(Object) -> Object,
-    text_bytes: unsafe extern "C" fn(Object) -> *const c_char,
-    clear_error: unsafe extern "C" fn(),
+/// `METH_FASTCALL | METH_KEYWORDS`.
+const FAST_CALL: c_int = 0x80 | 0x02;
+
+/// A function that Python calls with `count` positional arguments, then one for each name in `names`.
+pub type FastFunction = unsafe extern "C" fn(Object, *const Object, isize, Object) -> Object;
+
+/// `PyMethodDef`, which must live as long as the function made of it.
+#[repr(C)]
+pub struct Method {
+    name: *const c_char,
+    function: FastFunction,
+    flags: c_int,
+    doc: *const c_char,
 }
 
-/// A namespace to run Python code in: a module of its own, which lives as long as the interpreter.
-pub struct Namespace<'p> {
-    python: &'p Python,
-    globals: Object,
+// SAFETY: never changed after it was made; the pointers are to static texts.
+unsafe impl Sync for Method {}
+
+impl Method {
+    /// A function called `name`.
+    pub const fn new(name: &'static CStr, function: FastFunction) -> Method {
+        Method { name: name.as_ptr(), function, flags: FAST_CALL, doc: std::ptr::null() }
+    }
 }
 
-/// The symbol as a function of the type that the field asks for.
-fn function<F>(name: &CStr) -> Option<F> {
-    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
-    let address = platform::global_symbol(name)?;
-    // SAFETY: `F` is a function pointer (its size is asserted, its type the field's), and the interpreter's
-    // function of this name has that prototype in every Python 3.
-    Some(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&address) })
+/// Stamps the table's struct and its loader out of one list of `field: "symbol" (types) -> type` rows.
+macro_rules! python_table {
+    ($($(#[$doc:meta])* $field:ident: $symbol:literal ($($arg:ty),*) $(-> $ret:ty)?;)*) => {
+        /// Addresses of the interpreter's functions; every one takes what Python's page of that name says.
+        pub struct Python {
+            $($(#[$doc])* pub $field: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
+        }
+
+        impl Python {
+            fn load() -> Option<Python> {
+                Some(Python {
+                    $($field: {
+                        let address = platform::global_symbol($symbol)?;
+                        // SAFETY: the interpreter's function of this name has this prototype in every Python 3.
+                        unsafe {
+                            std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($arg),*) $(-> $ret)?>(address)
+                        }
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+python_table! {
+    /// Whether there is a running interpreter.
+    is_initialized: c"Py_IsInitialized" () -> c_int;
+    /// Whether this thread holds the lock.
+    lock_held: c"PyGILState_Check" () -> c_int;
+    /// Lets go of the lock.
+    save_thread: c"PyEval_SaveThread" () -> Object;
+    /// Takes it again.
+    restore_thread: c"PyEval_RestoreThread" (Object);
+    /// A borrowed module.
+    add_module: c"PyImport_AddModule" (*const c_char) -> Object;
+    /// A module's borrowed dictionary.
+    module_dict: c"PyModule_GetDict" (Object) -> Object;
+    /// The borrowed dictionary of built-in functions.
+    builtins: c"PyEval_GetBuiltins" () -> Object;
+    /// Source text to code.
+    compile: c"Py_CompileString" (*const c_char, *const c_char, c_int) -> Object;
+    /// Runs code with globals and locals.
+    eval_code: c"PyEval_EvalCode" (Object, Object, Object) -> Object;
+    /// Counts a reference.
+    increase: c"Py_IncRef" (Object);
+    /// Gives a reference back; null does nothing.
+    decrease: c"Py_DecRef" (Object);
+    /// Takes the pending exception.
+    fetch_error: c"PyErr_Fetch" (*mut Object, *mut Object, *mut Object);
+    /// Drops the pending exception.
+    clear_error: c"PyErr_Clear" ();
+    /// Whether an exception is pending (borrowed).
+    error_occurred: c"PyErr_Occurred" () -> Object;
+    /// Sets an exception from a class and a text.
+    set_error: c"PyErr_SetString" (Object, *const c_char);
+    /// `str(object)`.
+    to_text: c"PyObject_Str" (Object) -> Object;
+    /// The type of an object.
+    type_of: c"PyObject_Type" (Object) -> Object;
+    /// An attribute by an interned name.
+    attribute: c"PyObject_GetAttr" (Object, Object) -> Object;
+    /// Calls with a tuple and a dictionary or null.
+    call: c"PyObject_Call" (Object, Object, Object) -> Object;
+    /// The UTF-8 bytes of a text, owned by it.
+    text_bytes: c"PyUnicode_AsUTF8" (Object) -> *const c_char;
+    /// A text that is the same object for the same characters.
+    intern: c"PyUnicode_InternFromString" (*const c_char) -> Object;
+    /// A C `long`; −1 with an exception pending for what is none.
+    long_value: c"PyLong_AsLong" (Object) -> c_long;
+    /// A C `double`; −1 with an exception pending for what is none.
+    double_value: c"PyFloat_AsDouble" (Object) -> f64;
+    /// An address; null with an exception pending for what is none.
+    address_value: c"PyLong_AsVoidPtr" (Object) -> *mut c_void;
+    /// An integer.
+    long_from: c"PyLong_FromLong" (c_long) -> Object;
+    /// A tuple of so many places, to be filled.
+    tuple_new: c"PyTuple_New" (isize) -> Object;
+    /// Fills a place; takes the reference.
+    tuple_set: c"PyTuple_SetItem" (Object, isize, Object) -> c_int;
+    /// A borrowed item.
+    tuple_get: c"PyTuple_GetItem" (Object, isize) -> Object;
+    /// How many items; −1 with an exception pending for what is no tuple.
+    tuple_size: c"PyTuple_Size" (Object) -> isize;
+    /// A list of so many places, to be filled.
+    list_new: c"PyList_New" (isize) -> Object;
+    /// Fills a place; takes the reference.
+    list_set: c"PyList_SetItem" (Object, isize, Object) -> c_int;
+    /// A borrowed item.
+    list_get: c"PyList_GetItem" (Object, isize) -> Object;
+    /// How many items.
+    list_size: c"PyList_Size" (Object) -> isize;
+    /// An empty dictionary.
+    dict_new: c"PyDict_New" () -> Object;
+    /// Sets an item; takes no reference.
+    dict_set: c"PyDict_SetItem" (Object, Object, Object) -> c_int;
+    /// The same by a C text.
+    dict_set_text: c"PyDict_SetItemString" (Object, *const c_char, Object) -> c_int;
+    /// A borrowed item, or null with nothing pending.
+    dict_get_text: c"PyDict_GetItemString" (Object, *const c_char) -> Object;
+    /// An object that stands for an address.
+    capsule_new: c"PyCapsule_New" (*mut c_void, *const c_char, *mut c_void) -> Object;
+    /// The address that a capsule stands for.
+    capsule_address: c"PyCapsule_GetPointer" (Object, *const c_char) -> *mut c_void;
+    /// A function object of a method and what it gets as its first argument.
+    function_new: c"PyCFunction_NewEx" (*const Method, Object, Object) -> Object;
 }
 
 impl Python {
     /// The interpreter of this process, if there is a running one.
-    pub fn find() -> Option<Python> {
-        let python = Python {
-            is_initialized: function(c"Py_IsInitialized")?,
-            lock_held: function(c"PyGILState_Check")?,
-            add_module: function(c"PyImport_AddModule")?,
-            module_dict: function(c"PyModule_GetDict")?,
-            run_string: function(c"PyRun_String")?,
-            long_value: function(c"PyLong_AsLong")?,
-            decrease: function(c"Py_DecRef")?,
-            fetch_error: function(c"PyErr_Fetch")?,
-            to_text: function(c"PyObject_Str")?,
-            text_bytes: function(c"PyUnicode_AsUTF8")?,
-            clear_error: function(c"PyErr_Clear")?,
+    pub fn find() -> Option<&'static Python> {
+        static PYTHON: OnceLock<Python> = OnceLock::new();
+        let python = if let Some(python) = PYTHON.get() {
+            python
+        } else {
+            let loaded = Python::load()?;
+            PYTHON.get_or_init(|| loaded)
         };
         // SAFETY: may be called at any time.
         (unsafe { (python.is_initialized)() } != 0).then_some(python)
@@ -71,8 +172,22 @@ impl Python {
         unsafe { (self.lock_held)() == 1 }
     }
 
+    /// Runs `work` without Python's lock: whatever waits for a stream must not keep Python waiting.
+    pub fn unlocked<R>(&self, work: impl FnOnce() -> R) -> R {
+        struct Retake<'p>(&'p Python, Object);
+        impl Drop for Retake<'_> {
+            fn drop(&mut self) {
+                // SAFETY: the state that `save_thread` gave this thread.
+                unsafe { (self.0.restore_thread)(self.1) };
+            }
+        }
+        // SAFETY: the lock is held.
+        let _retake = Retake(self, unsafe { (self.save_thread)() });
+        work()
+    }
+
     /// The namespace `name`, made if it is new; the caller holds the lock.
-    pub fn namespace(&self, name: &CStr) -> Option<Namespace<'_>> {
+    pub fn namespace(&'static self, name: &CStr) -> Option<Namespace> {
         // SAFETY: the lock is held; a borrowed reference that `sys.modules` keeps alive.
         let module = unsafe { (self.add_module)(name.as_ptr()) };
         if module.is_null() {
@@ -80,11 +195,27 @@ impl Python {
         }
         // SAFETY: a module object; its dictionary is borrowed and lives as long.
         let globals = unsafe { (self.module_dict)(module) };
+        let builtins = c"__builtins__".as_ptr();
+        // SAFETY: a live dictionary and a borrowed one.
+        let _ = unsafe { (self.dict_set_text)(globals, builtins, (self.builtins)()) };
         Some(Namespace { python: self, globals })
     }
 
+    /// A name that attribute look-ups take; lives for good.
+    pub fn name(&self, text: &CStr) -> Object {
+        // SAFETY: the lock is held; the text ends with its zero byte.
+        unsafe { (self.intern)(text.as_ptr()) }
+    }
+
+    /// A new reference to `object`.
+    pub fn share(&self, object: Object) -> Object {
+        // SAFETY: the lock is held; a live object.
+        unsafe { (self.increase)(object) };
+        object
+    }
+
     /// The pending exception as text, cleared.
-    fn take_error(&self) -> String {
+    pub fn take_error(&self) -> String {
         let (mut kind, mut value, mut trace) =
             (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: the lock is held; the out-pointers are writable.
@@ -110,31 +241,84 @@ impl Python {
     }
 }
 
-impl Namespace<'_> {
-    /// Runs statements; the exception's text if they raise one.
-    pub fn run(&self, code: &str) -> Result<(), String> {
-        let result = self.evaluate(code, FILE_INPUT)?;
-        // SAFETY: a reference that we own.
-        unsafe { (self.python.decrease)(result) };
-        Ok(())
+/// A reference that is ours, given back when dropped; never null.
+pub struct Ref {
+    python: &'static Python,
+    object: Object,
+}
+
+impl Ref {
+    /// Takes a new reference over; `None` for null, which an exception explains.
+    pub fn take(python: &'static Python, object: Object) -> Option<Ref> {
+        (!object.is_null()).then_some(Ref { python, object })
+    }
+
+    /// The object, still ours.
+    pub fn object(&self) -> Object {
+        self.object
+    }
+
+    /// The object, now the receiver's.
+    pub fn release(self) -> Object {
+        std::mem::ManuallyDrop::new(self).object
+    }
+}
+
+impl Drop for Ref {
+    fn drop(&mut self) {
+        // SAFETY: the lock is held wherever references live; this one is ours.
+        unsafe { (self.python.decrease)(self.object) };
+    }
+}
+
+/// A namespace to run Python code in: a module of its own, which lives as long as the interpreter.
+#[derive(Clone, Copy)]
+pub struct Namespace {
+    python: &'static Python,
+    globals: Object,
+}
+
+impl Namespace {
+    /// Runs the statements of `file`; the exception's text if they raise one.
+    pub fn run(&self, file: &CStr, code: &str) -> Result<(), String> {
+        self.evaluate(file, code, FILE_INPUT).map(drop)
     }
 
     /// Evaluates an expression that gives an integer or a truth value.
     pub fn integer(&self, expression: &str) -> Result<i64, String> {
-        let result = self.evaluate(expression, EVAL_INPUT)?;
+        let result = self.evaluate(c"gpucompat", expression, EVAL_INPUT)?;
         // SAFETY: the lock is held; −1 with an exception pending for what is no integer.
-        let value = unsafe { (self.python.long_value)(result) };
-        // SAFETY: a reference that we own.
-        unsafe { (self.python.decrease)(result) };
+        let value = unsafe { (self.python.long_value)(result.object()) };
         // SAFETY: the lock is held.
         unsafe { (self.python.clear_error)() };
         Ok(value)
     }
 
-    fn evaluate(&self, code: &str, start: c_int) -> Result<Object, String> {
+    /// A borrowed object of the namespace.
+    pub fn get(&self, name: &CStr) -> Option<Object> {
+        // SAFETY: the lock is held; the dictionary is a live module's.
+        let object = unsafe { (self.python.dict_get_text)(self.globals, name.as_ptr()) };
+        (!object.is_null()).then_some(object)
+    }
+
+    /// Makes a function of ours callable under `name`.
+    pub fn define(&self, name: &CStr, method: &'static Method) -> Option<()> {
+        // SAFETY: the lock is held; the method is static.
+        let made = unsafe { (self.python.function_new)(method, std::ptr::null_mut(), std::ptr::null_mut()) };
+        let function = Ref::take(self.python, made)?;
+        // SAFETY: the lock is held; the dictionary takes a reference of its own.
+        let status = unsafe { (self.python.dict_set_text)(self.globals, name.as_ptr(), function.object()) };
+        (status == 0).then_some(())
+    }
+
+    fn evaluate(&self, file: &CStr, code: &str, start: c_int) -> Result<Ref, String> {
         let text = CString::new(code).map_err(|_| "a zero byte in the code".to_owned())?;
+        let python = self.python;
+        // SAFETY: the lock is held; both texts end with their zero byte.
+        let code = unsafe { (python.compile)(text.as_ptr(), file.as_ptr(), start) };
+        let code = Ref::take(python, code).ok_or_else(|| python.take_error())?;
         // SAFETY: the lock is held; the dictionary is a live module's and serves as globals and locals.
-        let result = unsafe { (self.python.run_string)(text.as_ptr(), start, self.globals, self.globals) };
-        if result.is_null() { Err(self.python.take_error()) } else { Ok(result) }
+        let result = unsafe { (python.eval_code)(code.object(), self.globals, self.globals) };
+        Ref::take(python, result).ok_or_else(|| python.take_error())
     }
 }

@@ -1,0 +1,241 @@
+"""The replacement of an operator that has a CPU kernel: arguments to the host, the same overload there, results back.
+
+Arguments that share storage are copied as one where one of them is written, so that aliasing writes are seen.
+"""
+
+
+def _is_cuda_tensor(value):
+    return isinstance(value, torch.Tensor) and value.device.type == "cuda"
+
+
+def _refuse_devices(first, second):
+    raise RuntimeError(
+        f"Expected all tensors to be on the same device, but found at least two devices, {first} and {second}!"
+    )
+
+
+class _Call:
+    """The arguments of one call on their way to the host and back."""
+
+    def __init__(self):
+        self.device = None
+        self.copies = {}
+        self.written = []
+
+    def note_device(self, device, lists_differ=False):
+        if self.device is None:
+            self.device = device
+        elif self.device != device and not lists_differ:
+            _refuse_devices(self.device, device)
+
+    def tensor(self, value, is_written, is_out, in_list=False):
+        """The host copy of a CUDA tensor; the same one for the same tensor."""
+        if not _is_cuda_tensor(value):
+            return value
+        if value.layout is not torch.strided:
+            raise NotImplementedError(f"gpucompat: {value.layout} tensors on a device without kernels")
+        self.note_device(value.device, in_list)
+        known = self.copies.get(id(value))
+        if known is None:
+            known = (to_host(value, read=not is_out), value)
+            self.copies[id(value)] = known
+        if is_written and not any(value is row[0] for row in self.written):
+            self.written.append((value, known[0]))
+        return known[0]
+
+
+class _Argument:
+    """What the schema says of one argument."""
+
+    __slots__ = ("name", "written", "out", "kind", "alias")
+
+    def __init__(self, argument):
+        info = argument.alias_info
+        self.name = argument.name
+        self.written = info is not None and info.is_write
+        self.out = self.written and argument.kwarg_only
+        self.alias = frozenset(info.before_set) if info is not None else frozenset()
+        text = str(argument.type)
+        if "Generator" in text:
+            self.kind = "generator"
+        elif "Tensor" in text:
+            self.kind = "tensor"
+        elif "Device" in text:
+            self.kind = "device"
+        else:
+            self.kind = "plain"
+
+
+def _shares_storage(call):
+    """Whether two different arguments lie in one storage, one of them written: copies apart would miss writes."""
+    places = [value.untyped_storage().data_ptr() for _, value in call.copies.values()]
+    if len(set(places)) == len(places):
+        return False
+    written = {value.untyped_storage().data_ptr() for value, _ in call.written}
+    return any(place and place in written and places.count(place) > 1 for place in places)
+
+
+def _join_storages(call):
+    """Makes host copies that share storage as their originals do, so that aliasing writes are seen."""
+    groups = {}
+    for host, value in call.copies.values():
+        groups.setdefault(value.untyped_storage().data_ptr(), []).append(value)
+    joined = {}
+    for place, values in groups.items():
+        values = [value for value in values if _span(value)]
+        if len(values) < 2:
+            continue
+        first = min(value.data_ptr() for value in values)
+        last = max(value.data_ptr() + _span(value) * value.element_size() for value in values)
+        room = torch.empty(last - first, dtype=torch.uint8, device="cpu")
+        copy_in(room.data_ptr(), first, last - first, values[0].device)
+        for value in values:
+            offset = value.data_ptr() - first
+            size = _span(value) * value.element_size()
+            typed = room[offset : offset + size]
+            if offset % value.element_size():
+                raise NotImplementedError("gpucompat: views of one storage at unaligned distances")
+            typed = typed.view(value.dtype)
+            joined[id(value)] = _flags(typed.as_strided(value.size(), value.stride()), value)
+    for key, (host, value) in list(call.copies.items()):
+        if key in joined:
+            call.copies[key] = (joined[key], value)
+    call.written = [(value, call.copies[id(value)][0]) for value, _ in call.written]
+
+
+_NUMBERS = (int, float, complex, bool)
+
+
+def _numbers_as_tensors(arguments, args):
+    """Numbers that stand where the schema wants tensors, as tensors that promote as numbers do."""
+    tensors = [value for value in args if isinstance(value, torch.Tensor)]
+    if not tensors:
+        return args
+    like = max(tensors, key=lambda tensor: tensor.dim() > 0)
+
+    def tensor(value):
+        dtype = torch.result_type(like, value)
+        if like.dim() > 0 and dtype.is_floating_point and like.dtype == dtype:
+            # Unrounded, as PyTorch's kernels take numbers; a tensor without dimensions promotes nothing here.
+            dtype = torch.float64
+        return torch.scalar_tensor(value, dtype=dtype)
+
+    return [
+        tensor(value) if type(value) in _NUMBERS and argument.kind == "tensor" else value
+        for argument, value in zip(arguments, args)
+    ]
+
+
+def replacement(op):
+    """The function that stands in for an operator overload."""
+    schema = op._schema
+    arguments = [_Argument(argument) for argument in schema.arguments]
+    by_name = {argument.name: argument for argument in arguments}
+    returns = [frozenset(item.alias_info.before_set) if item.alias_info and item.alias_info.is_write else None
+               for item in schema.returns]
+    takes_generator = "generator" in by_name and by_name["generator"].kind == "generator"
+    is_random = torch.Tag.nondeterministic_seeded in op.tags and not takes_generator
+
+    tensor_positions = [index for index, item in enumerate(arguments) if item.kind == "tensor" and not item.written]
+    tensor_count = sum(item.kind == "tensor" for item in arguments)
+    # Host tensors beside device tensors: an elementwise operator takes numbers only, as PyTorch's own does.
+    elementwise = torch.Tag.pointwise in op.tags
+
+    def convert(call, argument, value):
+        kind = argument.kind
+        if kind == "tensor":
+            if isinstance(value, torch.Tensor):
+                return call.tensor(value, argument.written, argument.out)
+            if isinstance(value, (list, tuple)):
+                return [call.tensor(item, argument.written, False, in_list=True) for item in value]
+            return value
+        if kind == "device" and value is not None:
+            value = torch.device(value)
+            if value.type == "cuda":
+                if value.index is None:
+                    value = torch.device("cuda", torch.cuda.current_device())
+                call.note_device(value)
+                return torch.device("cpu")
+        return value
+
+    def lift(call, value):
+        if isinstance(value, torch.Tensor) and value.device.type == "cpu" and call.device is not None:
+            return to_device(value, call.device)
+        if isinstance(value, (list, tuple)):
+            return type(value)(lift(call, item) for item in value)
+        return value
+
+    def compute(call, host_args, host_kwargs):
+        if is_random and call.device is not None:
+            with _seeded_from(call.device):
+                return op(*host_args, **host_kwargs)
+        return op(*host_args, **host_kwargs)
+
+    def check_devices(call, args):
+        for value in args:
+            if isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.dim() > 0:
+                _refuse_devices(call.device, value.device)
+
+    def run(*args, **kwargs):
+        call = _Call()
+        if tensor_positions and any(type(args[index]) in _NUMBERS for index in tensor_positions if index < len(args)):
+            args = _numbers_as_tensors(arguments, args)
+        host_args = [
+            value if type(value) in _NUMBERS or value is None else convert(call, argument, value)
+            for argument, value in zip(arguments, args)
+        ]
+        host_kwargs = {name: convert(call, by_name[name], value) for name, value in kwargs.items()} if kwargs else kwargs
+        if elementwise and call.device is not None and len(call.copies) < tensor_count:
+            check_devices(call, args)
+        if call.written and len(call.copies) > 1 and _shares_storage(call):
+            _join_storages(call)
+            host_args = [_joined(call, value, host) for value, host in zip(args, host_args)]
+            host_kwargs = {name: _joined(call, kwargs[name], host) for name, host in host_kwargs.items()}
+        if kwargs and host_kwargs.get("pin_memory"):
+            host_kwargs["pin_memory"] = False
+        if takes_generator and call.device is not None:
+            host_kwargs = {**host_kwargs, "generator": host_generator(kwargs.get("generator"), call.device)}
+        result = compute(call, host_args, host_kwargs)
+        for value, host in call.written:
+            write_back(value, host)
+        if not returns:
+            return None
+        if len(returns) > 1:
+            return tuple(
+                _original(alias, arguments, by_name, args, kwargs) if alias else lift(call, item)
+                for alias, item in zip(returns, result)
+            )
+        if returns[0]:
+            return _original(returns[0], arguments, by_name, args, kwargs)
+        return lift(call, result)
+
+    if takes_generator or is_random:
+        return run
+    positions = tuple(
+        -1 if alias is None else next((place for place, item in enumerate(arguments) if item.alias & alias), None)
+        for alias in returns
+    )
+    if None in positions:
+        return run
+    return accelerated(op, arguments, positions, run)
+
+
+def _joined(call, value, host):
+    """The joined copy of an argument, where it or an item of it has one."""
+    if isinstance(value, torch.Tensor):
+        known = call.copies.get(id(value))
+        return known[0] if known is not None else host
+    if isinstance(value, (list, tuple)) and isinstance(host, list):
+        return [_joined(call, item, copy) for item, copy in zip(value, host)]
+    return host
+
+
+def _original(alias, arguments, by_name, args, kwargs):
+    """The argument that a return value is, by the schema's alias sets."""
+    for argument, value in zip(arguments, args):
+        if argument.alias & alias:
+            return value
+    for name, value in kwargs.items():
+        if by_name[name].alias & alias:
+            return value
+    raise RuntimeError("gpucompat: a result aliases no argument")

@@ -1,0 +1,136 @@
+"""Tensors between device and host: copies with the same sizes and strides, and the way back.
+
+What lives here: the first of the files that `operators::attach` runs, in order, in one namespace: `staging`, `random`,
+`survey`, `replacement`, `copy`, `equivalents`, `layer`. Each may use what the ones before it define, and the functions of
+`operators::functions`, by which alone device memory is touched. Host tensors have no CUDA key, so no CPU result is
+ever routed back through a replacement.
+"""
+
+import contextlib
+import sys
+import threading
+
+import torch
+
+
+def _check(code):
+    if code == 900:
+        raise RuntimeError(
+            "gpucompat: this operator runs on the host, which a CUDA graph cannot contain; "
+            "run it outside of torch.cuda.graph"
+        )
+    if code:
+        raise RuntimeError(f"CUDA error: a copy between host and device failed with driver error {code}")
+
+
+def copy_in(host, device, size, place):
+    """Device memory of the device `place` to host memory; the bytes are there on return."""
+    _check(_read(host, device, size, place.index, _stream(place)))
+
+
+def copy_out(device, host, size, place):
+    """Host memory to device memory; the host's bytes may be reused on return."""
+    _check(_write(device, host, size, place.index, _stream(place)))
+
+
+def copy_within(target, source, size, place):
+    """Between any two addresses, in the order of the device's stream; returns at once."""
+    _check(_move(target, source, size, place.index, _stream(place)))
+
+
+_raw_stream = torch._C._cuda_getCurrentRawStream
+
+
+def _stream(device):
+    return _raw_stream(device.index)
+
+
+def _span(tensor):
+    """Elements from a tensor's first to its last in memory; 0 if it has none."""
+    if tensor.is_contiguous():
+        return tensor.numel()
+    if tensor.numel() == 0:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.size(), tensor.stride()))
+
+
+def _is_dense(tensor):
+    """Whether every place between a tensor's first and last element belongs to exactly one element."""
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted((stride, size) for size, stride in zip(tensor.size(), tensor.stride()) if size != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _flags(host, tensor):
+    """Carries the lazy conjugation and negation of a tensor over to its host copy."""
+    if tensor.is_conj():
+        host = torch.ops.aten._conj(host)
+    if tensor.is_neg():
+        host = torch.ops.aten._neg_view(host)
+    return host
+
+
+def _host_room(tensor):
+    """Uninitialised host memory laid out like a tensor."""
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
+
+
+def to_host(tensor, read=True):
+    """A host copy with the same sizes and strides; `read=False` leaves a dense one's contents open."""
+    if tensor._is_zerotensor():
+        return torch.zeros(tensor.size(), dtype=tensor.dtype, device="cpu")
+    span = _span(tensor)
+    host = _host_room(tensor)
+    if span and (read or not _is_dense(tensor)):
+        copy_in(host.data_ptr(), tensor.data_ptr(), span * tensor.element_size(), tensor.device)
+    return _flags(host, tensor) if tensor.is_conj() or tensor.is_neg() else host
+
+
+def to_device(host, device):
+    """A device tensor with a host tensor's sizes, strides and contents."""
+    if host.layout is torch.sparse_coo:
+        indices, values = to_device(host._indices(), device), to_device(host._values(), device)
+        result = torch.sparse_coo_tensor(indices, values, host.size(), check_invariants=False)
+        return result._coalesced_(host.is_coalesced())
+    if host.layout is torch.sparse_csr:
+        parts = [to_device(part, device) for part in (host.crow_indices(), host.col_indices(), host.values())]
+        return torch.sparse_csr_tensor(*parts, host.size(), check_invariants=False)
+    if host.layout is not torch.strided:
+        raise NotImplementedError(f"gpucompat: a {host.layout} result on a device without kernels")
+    if host.is_conj() or host.is_neg():
+        host = host.resolve_conj().resolve_neg()
+    if not _is_dense(host):
+        host = host.clone()
+    span = host.numel()
+    result = torch.empty_strided(host.size(), host.stride(), dtype=host.dtype, device=device)
+    if span:
+        copy_out(result.data_ptr(), host.data_ptr(), span * host.element_size(), device)
+    return result
+
+
+def write_back(tensor, host):
+    """Puts a mutated host copy back, resizing the original as the operator resized the copy."""
+    # What is stored are the bytes behind the lazy flags, which the original keeps.
+    if host.is_conj() != tensor.is_conj():
+        host = host.resolve_conj() if host.is_conj() else host.conj_physical()
+    elif host.is_conj():
+        host = torch.ops.aten._conj(host)
+    if host.is_neg() != tensor.is_neg():
+        host = host.resolve_neg() if host.is_neg() else host.neg()
+    elif host.is_neg():
+        host = torch.ops.aten._neg_view(host)
+    if host.size() != tensor.size() or host.stride() != tensor.stride():
+        tensor.resize_(host.size())
+        if host.stride() != tensor.stride():
+            needed = (tensor.storage_offset() + _span(host)) * host.element_size()
+            if tensor.untyped_storage().nbytes() < needed:
+                tensor.untyped_storage().resize_(needed)
+            tensor.as_strided_(host.size(), host.stride(), tensor.storage_offset())
+    span = _span(host)
+    if span:
+        copy_out(tensor.data_ptr(), host.data_ptr(), span * host.element_size(), tensor.device)

@@ -1,0 +1,58 @@
+"""What the fast path (`operators::fast`) has to know: samples of this PyTorch's tensors, and its types."""
+
+
+def _keys(tensor):
+    """The address of a tensor, and its set of dispatch keys as a number."""
+    return tensor._cdata, torch._C._dispatch_keys(tensor).raw_repr()
+
+
+def _survey():
+    """Called at the first call of an accelerated operator; 1 if the fast path can be taken from now on."""
+    host, device = torch.empty(2, device="cpu"), torch.empty(2, device="cuda")
+    conjugated = torch.ops.aten._conj(torch.empty(2, dtype=torch.complex64, device="cpu"))
+    others = [
+        torch.empty(2, 2, device="cpu"), conjugated, torch.ops.aten._neg_view(host), torch.empty(2, device="meta"),
+        torch.ops.aten._efficientzerotensor([2]), torch.sparse_coo_tensor(size=(2, 2), device="cpu"),
+    ]
+    by_type = [torch.empty(1, dtype=dtype, device="cpu") for dtype in _ELEMENT_TYPES]
+    samples = tuple(_keys(tensor) for tensor in (host, device, *others))
+    types = tuple((tensor._cdata, tensor.element_size()) for tensor in by_type)
+    single, double, whole = (
+        torch.empty((), dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64, torch.int64)
+    )
+    objects = (
+        torch.Tensor, torch.nn.Parameter, int, float, bool, complex, single, double, whole, list, tuple, None, False,
+        _host_room, write_back, _lift,
+    )
+    return _calibrate(samples, types, objects)
+
+
+# What tensors of the fast path hold; quantised and packed types never do.
+_ELEMENT_TYPES = [
+    getattr(torch, name)
+    for name in """
+    float32 float64 float16 bfloat16 complex32 complex64 complex128 uint8 int8 int16 int32 int64 bool
+    uint16 uint32 uint64 float8_e4m3fn float8_e5m2
+    """.split()
+    if hasattr(torch, name)
+]
+
+
+def _lift(host, index):
+    """A result that is not a plain dense tensor, to the device of that number."""
+    device = torch.device("cuda", index)
+    if isinstance(host, torch.Tensor) and host.device.type == "cpu":
+        return to_device(host, device)
+    if isinstance(host, (list, tuple)):
+        return type(host)(_lift(item, index) for item in host)
+    return host
+
+
+def accelerated(op, arguments, positions, slow):
+    """The fast path of an operator in front of its replacement; `positions` tells which argument each result is."""
+    roles = {"plain": 0, "tensor": 1}
+    rows = tuple(
+        (sys.intern(item.name), 2 if item.name == "pin_memory" else roles.get(item.kind, 2), item.written, item.out)
+        for item in arguments
+    )
+    return _accelerate(op._op, slow, rows, positions, torch.Tag.pointwise in op.tags)
