@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 FALLBACK = pathlib.Path(__file__).parents[1] / "src/operators/fallback"
-FILES = [str(FALLBACK / f"{name}.py") for name in ("staging", "random", "survey", "replacement", "copy", "equivalents", "layer")]
+NAMES = "staging random survey replacement copy equivalents attention recurrent compile layer".split()
+FILES = [str(FALLBACK / f"{name}.py") for name in NAMES]
 ASK = f"""
 import json, torch
 scope = {{}}

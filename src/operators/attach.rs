@@ -14,13 +14,16 @@ use crate::native::kernels;
 use crate::policy::verdict::{Mode, own_kernels};
 
 /// The layer itself: run in this order in one namespace, under these names in tracebacks.
-const FALLBACK: [(&CStr, &str); 7] = [
+const FALLBACK: [(&CStr, &str); 10] = [
     (c"gpucompat/staging.py", include_str!("fallback/staging.py")),
     (c"gpucompat/random.py", include_str!("fallback/random.py")),
     (c"gpucompat/survey.py", include_str!("fallback/survey.py")),
     (c"gpucompat/replacement.py", include_str!("fallback/replacement.py")),
     (c"gpucompat/copy.py", include_str!("fallback/copy.py")),
     (c"gpucompat/equivalents.py", include_str!("fallback/equivalents.py")),
+    (c"gpucompat/attention.py", include_str!("fallback/attention.py")),
+    (c"gpucompat/recurrent.py", include_str!("fallback/recurrent.py")),
+    (c"gpucompat/compile.py", include_str!("fallback/compile.py")),
     (c"gpucompat/layer.py", include_str!("fallback/layer.py")),
 ];
 

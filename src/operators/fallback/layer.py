@@ -16,18 +16,42 @@ NATIVE = frozenset(
 )
 
 
+# The same for sparse and nested tensors.
+NATIVE_STRUCTURE = frozenset(
+    """
+    _nnz _indices _values indices values crow_indices col_indices ccol_indices row_indices sparse_dim dense_dim _dimI _dimV
+    is_coalesced _coalesced_ empty.memory_format _sparse_coo_tensor_with_dims _sparse_coo_tensor_with_dims_and_tensors
+    _nested_tensor_size _nested_tensor_strides _nested_tensor_storage_offsets _nested_view_from_buffer alias detach
+    """.split()
+)
+
+# Replaced with device tensors as they come, not with host tensors.
+DIRECT = {"copy_": copy_}
+
 # Composite operators that call native kernels below the dispatcher: replaced whole.
 WHOLE = frozenset(["conj_physical_", "nanmean.out"])
 
 
+# Why operators are refused, by what their names begin with, and what to do instead.
+_REFUSALS = (
+    ("miopen_", "is computed by AMD's library", "it is not reached on an NVIDIA device"),
+    ("_triton_", "is computed by a Triton kernel", "use torch.nn.functional.scaled_dot_product_attention"),
+    ("_cslt_", "takes weights packed for tensor cores", "keep the weights dense"),
+    ("_sparse_semi_structured_", "takes weights packed for tensor cores", "keep the weights dense"),
+    ("_to_sparse_semi_structured", "packs weights for tensor cores", "keep the weights dense"),
+    ("_convert_weight_to_int4pack", "packs weights for tensor cores", "load the model in float16 or bfloat16"),
+    ("_weight_int4pack_mm", "takes weights packed for tensor cores", "load the model in float16 or bfloat16"),
+    ("_mixed_dtypes_linear", "takes weights packed for tensor cores", "load the model in float16 or bfloat16"),
+    ("", "has a CUDA kernel only", "use another operator, or a PyTorch build whose kernels support this device"),
+)
+
+
 def refusal(name):
     """The function for an operator that no host kernel and no equivalent here can compute."""
+    why, instead = next((why, instead) for start, why, instead in _REFUSALS if name.startswith(start))
 
     def refuse(*_args, **_kwargs):
-        raise NotImplementedError(
-            f"gpucompat: aten::{name} has a CUDA kernel only, and this device cannot run it; "
-            "use another operator, or a PyTorch build whose kernels support this device"
-        )
+        raise NotImplementedError(f"gpucompat: aten::{name} {why}, and this device cannot run it; {instead}")
 
     return refuse
 
@@ -42,8 +66,8 @@ def treatments():
     on_host = _registrations("CPU") | _registrations("CompositeExplicitAutograd")
     on_host |= _registrations("CompositeImplicitAutograd") | _registrations("CompositeExplicitAutogradNonFunctional")
     table = {}
-    for name in sorted(_registrations("CUDA") | set(EQUIVALENTS) | WHOLE):
-        if name in EQUIVALENTS:
+    for name in sorted(_registrations("CUDA") | set(EQUIVALENTS) | set(DIRECT) | WHOLE):
+        if name in EQUIVALENTS or name in DIRECT:
             table[name] = "equivalent"
         elif name in NATIVE:
             table[name] = "native"
@@ -85,6 +109,10 @@ def _watch_extensions():
     torch.ops.load_library = load_library
 
 
+# Dispatch keys of sparse and nested tensors, with the host's.
+STRUCTURES = {"SparseCUDA": "SparseCPU", "SparseCsrCUDA": "SparseCsrCPU", "NestedTensorCUDA": "NestedTensorCPU"}
+
+
 def _noted(name, treatment, function):
     """The function, which tells its first call."""
     told = []
@@ -97,36 +125,71 @@ def _noted(name, treatment, function):
     return run
 
 
+def _function(name, treatment, op):
+    if treatment == "refused":
+        return refusal(name)
+    return DIRECT.get(name) or replacement(op, EQUIVALENTS.get(name))
+
+
+def _replace(library, key, table, told):
+    """Puts the functions of a table of treatments under a dispatch key; how many there are."""
+    count = 0
+    for name, treatment in table.items():
+        try:
+            op = _overload(name)
+        except AttributeError:  # an operator that this version does not have
+            continue
+        if treatment == "native":
+            continue
+        function = _function(name, treatment, op)
+        library.impl(name, _noted(name, treatment, function) if told else function, key)
+        count += 1
+    return count
+
+
+def structure_treatments(key):
+    """What happens to each operator of sparse or nested tensors."""
+    on_host = _registrations(STRUCTURES[key])
+    rank = lambda name: "native" if name in NATIVE_STRUCTURE else "cpu" if name in on_host else "refused"
+    return {name: rank(name) for name in sorted(_registrations(key))}
+
+
+def _keep_cudnn_off():
+    """cuDNN's kernels are missing as well. Some operators ask it for a handle before any replacement is reached, so
+    PyTorch must not take it, whatever the program wishes; what the program reads back is its wish."""
+    wish = [torch._C._get_cudnn_enabled()]
+    torch._C._set_cudnn_enabled(False)
+
+    def get_enabled():
+        return wish[0]
+
+    def set_enabled(enabled):
+        wish[0] = enabled
+
+    torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled = get_enabled, set_enabled
+    flag = type(torch.backends.cudnn).__dict__.get("enabled")
+    if hasattr(flag, "getter") and hasattr(flag, "setter"):
+        flag.getter, flag.setter = get_enabled, set_enabled
+
+
 def attach(told):
     """Replaces the operators; the number that were. `told`: the log gets the first call of each."""
     library = _libraries["aten"] = torch.library.Library("aten", "IMPL")
-    count = 0
-    for name, treatment in treatments().items():
-        if treatment == "native":
-            continue
-        if treatment == "equivalent":
-            function = EQUIVALENTS[name]
-        elif treatment == "cpu":
-            function = replacement(_overload(name))
-        else:
-            function = refusal(name)
-        if told:
-            function = _noted(name, treatment, function)
-        try:
-            library.impl(name, function, "CUDA")
-            count += 1
-        except RuntimeError:
-            if name not in EQUIVALENTS:  # an operator that this version does not have
-                raise
-    # cuDNN's kernels and the fused attention kernels are missing as well; without them PyTorch takes operators
-    # that are replaced above.
-    torch._C._set_cudnn_enabled(False)
+    with warnings.catch_warnings():
+        # PyTorch warns of replaced kernels; replacing them is what was asked for.
+        warnings.simplefilter("ignore")
+        count = _replace(library, "CUDA", treatments(), told)
+        for key in STRUCTURES:
+            count += _replace(library, key, structure_treatments(key), told)
+        attach_extensions()
+    _keep_cudnn_off()
+    # The fused attention kernels are missing as well; without them PyTorch takes operators that are replaced above.
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):
         torch.backends.cuda.enable_cudnn_sdp(False)
-    attach_extensions()
     _watch_extensions()
+    _keep_device_graphs_eager()
     return count
 
 

@@ -13,15 +13,15 @@ def host_generator(generator, device):
     return host
 
 
-_default_generator = threading.Lock()
+_default_generator = threading.RLock()
 
 
 @contextlib.contextmanager
-def _seeded_from(device):
-    """Lends the host's default generator, for operators that take none, a state of the device's; put back after."""
+def _seeded(generator):
+    """Lends the host's default generator, for operators that take none, another's state; put back after."""
     with _default_generator:
         state = torch.default_generator.get_state()
-        torch.default_generator.set_state(host_generator(None, device).get_state())
+        torch.default_generator.set_state(generator.get_state())
         try:
             yield
         finally:

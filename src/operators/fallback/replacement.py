@@ -32,8 +32,6 @@ class _Call:
         """The host copy of a CUDA tensor; the same one for the same tensor."""
         if not _is_cuda_tensor(value):
             return value
-        if value.layout is not torch.strided:
-            raise NotImplementedError(f"gpucompat: {value.layout} tensors on a device without kernels")
         self.note_device(value.device, in_list)
         known = self.copies.get(id(value))
         if known is None:
@@ -44,16 +42,37 @@ class _Call:
         return known[0]
 
 
+# Arguments that operators write into and their schemas do not say so, in some version of PyTorch.
+_HIDDEN_WRITES = {
+    "batch_norm_gather_stats": ("running_mean", "running_var"),
+    "batch_norm_gather_stats_with_counts": ("running_mean", "running_var"),
+    "batch_norm_update_stats": ("running_mean", "running_var"),
+    "cudnn_batch_norm": ("running_mean", "running_var"),
+    "native_batch_norm": ("running_mean", "running_var"),
+    "rrelu_with_noise": ("noise",),
+    "rrelu_with_noise_": ("noise",),
+}
+
+# Operators that take host tensors beside device tensors, as PyTorch's own kernels do: indices, lengths, what is copied.
+_TAKE_HOST_TENSORS = frozenset(
+    """
+    index index_put index_put_ _index_put_impl_ _unsafe_index _unsafe_index_put _pack_padded_sequence
+    _pad_packed_sequence _ctc_loss _ctc_loss_backward _cudnn_ctc_loss _use_cudnn_ctc_loss _cudnn_rnn _cudnn_rnn_backward
+    _copy_from copy segment_reduce
+    """.split()
+)
+
+
 class _Argument:
-    """What the schema says of one argument."""
+    """What the schema says of one argument, and what it keeps to itself."""
 
     __slots__ = ("name", "written", "out", "kind", "alias")
 
-    def __init__(self, argument):
+    def __init__(self, argument, hidden_writes):
         info = argument.alias_info
         self.name = argument.name
-        self.written = info is not None and info.is_write
-        self.out = self.written and argument.kwarg_only
+        self.written = info is not None and info.is_write or argument.name in hidden_writes
+        self.out = info is not None and info.is_write and argument.kwarg_only
         self.alias = frozenset(info.before_set) if info is not None else frozenset()
         text = str(argument.type)
         if "Generator" in text:
@@ -66,12 +85,18 @@ class _Argument:
             self.kind = "plain"
 
 
+def _storage(tensor):
+    """Where a tensor's storage lies; 0 for sparse and nested ones, whose parts are not written through one another."""
+    plain = tensor.layout is torch.strided and not tensor.is_nested
+    return tensor.untyped_storage().data_ptr() if plain else 0
+
+
 def _shares_storage(call):
     """Whether two different arguments lie in one storage, one of them written: copies apart would miss writes."""
-    places = [value.untyped_storage().data_ptr() for _, value in call.copies.values()]
+    places = [_storage(value) for _, value in call.copies.values()]
     if len(set(places)) == len(places):
         return False
-    written = {value.untyped_storage().data_ptr() for value, _ in call.written}
+    written = {_storage(value) for value, _ in call.written}
     return any(place and place in written and places.count(place) > 1 for place in places)
 
 
@@ -79,9 +104,10 @@ def _join_storages(call):
     """Makes host copies that share storage as their originals do, so that aliasing writes are seen."""
     groups = {}
     for host, value in call.copies.values():
-        groups.setdefault(value.untyped_storage().data_ptr(), []).append(value)
+        groups.setdefault(_storage(value), []).append(value)
     joined = {}
-    for place, values in groups.items():
+    groups.pop(0, None)
+    for values in groups.values():
         values = [value for value in values if _span(value)]
         if len(values) < 2:
             continue
@@ -126,10 +152,12 @@ def _numbers_as_tensors(arguments, args):
     ]
 
 
-def replacement(op):
-    """The function that stands in for an operator overload."""
+def replacement(op, function=None):
+    """The function that stands in for an operator overload, computed by itself on the host or by `function`."""
     schema = op._schema
-    arguments = [_Argument(argument) for argument in schema.arguments]
+    base = schema.name.partition("::")[2]
+    function = op._op if function is None else function
+    arguments = [_Argument(argument, _HIDDEN_WRITES.get(base, ())) for argument in schema.arguments]
     by_name = {argument.name: argument for argument in arguments}
     returns = [frozenset(item.alias_info.before_set) if item.alias_info and item.alias_info.is_write else None
                for item in schema.returns]
@@ -137,9 +165,7 @@ def replacement(op):
     is_random = torch.Tag.nondeterministic_seeded in op.tags and not takes_generator
 
     tensor_positions = [index for index, item in enumerate(arguments) if item.kind == "tensor" and not item.written]
-    tensor_count = sum(item.kind == "tensor" for item in arguments)
-    # Host tensors beside device tensors: an elementwise operator takes numbers only, as PyTorch's own does.
-    elementwise = torch.Tag.pointwise in op.tags
+    takes_host_tensors = base in _TAKE_HOST_TENSORS
 
     def convert(call, argument, value):
         kind = argument.kind
@@ -167,14 +193,16 @@ def replacement(op):
 
     def compute(call, host_args, host_kwargs):
         if is_random and call.device is not None:
-            with _seeded_from(call.device):
-                return op(*host_args, **host_kwargs)
-        return op(*host_args, **host_kwargs)
+            with _seeded(host_generator(None, call.device)):
+                return function(*host_args, **host_kwargs)
+        return function(*host_args, **host_kwargs)
 
     def check_devices(call, args):
         for value in args:
             if isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.dim() > 0:
                 _refuse_devices(call.device, value.device)
+            elif isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
+                check_devices(call, value)
 
     def run(*args, **kwargs):
         call = _Call()
@@ -185,7 +213,7 @@ def replacement(op):
             for argument, value in zip(arguments, args)
         ]
         host_kwargs = {name: convert(call, by_name[name], value) for name, value in kwargs.items()} if kwargs else kwargs
-        if elementwise and call.device is not None and len(call.copies) < tensor_count:
+        if not takes_host_tensors and call.device is not None and call.copies:
             check_devices(call, args)
         if call.written and len(call.copies) > 1 and _shares_storage(call):
             _join_storages(call)
@@ -217,7 +245,7 @@ def replacement(op):
     )
     if None in positions:
         return run
-    return accelerated(op, arguments, positions, run)
+    return accelerated(op, function, arguments, positions, run)
 
 
 def _joined(call, value, host):

@@ -1,7 +1,7 @@
 """Tensors between device and host: copies with the same sizes and strides, and the way back.
 
 What lives here: the first of the files that `operators::attach` runs, in order, in one namespace: `staging`, `random`,
-`survey`, `replacement`, `copy`, `equivalents`, `layer`. Each may use what the ones before it define, and the functions of
+`survey`, `replacement`, `copy`, `equivalents`, `attention`, `recurrent`, `compile`, `layer`. Each may use what the ones before it define, and the functions of
 `operators::functions`, by which alone device memory is touched. Host tensors have no CUDA key, so no CPU result is
 ever routed back through a replacement.
 """
@@ -9,6 +9,7 @@ ever routed back through a replacement.
 import contextlib
 import sys
 import threading
+import warnings
 
 import torch
 
@@ -80,8 +81,34 @@ def _host_room(tensor):
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
 
 
+def _mapped(tensor, move):
+    """A sparse or nested tensor of the same structure, its parts moved by `move`; None for a plain tensor."""
+    if tensor.is_nested:
+        structure = (tensor._nested_tensor_size(), tensor._nested_tensor_strides(), tensor._nested_tensor_storage_offsets())
+        return torch._nested_view_from_buffer(move(tensor.values()), *structure)
+    if tensor.layout is torch.sparse_coo:
+        indices, values = move(tensor._indices()), move(tensor._values())
+        result = torch.sparse_coo_tensor(indices, values, tensor.size(), check_invariants=False)
+        return result._coalesced_(tensor.is_coalesced())
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        parts = [move(part) for part in (tensor.crow_indices(), tensor.col_indices(), tensor.values())]
+    elif tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        parts = [move(part) for part in (tensor.ccol_indices(), tensor.row_indices(), tensor.values())]
+    elif tensor.is_quantized or tensor.layout is not torch.strided:
+        what = "quantised" if tensor.is_quantized else tensor.layout
+        raise NotImplementedError(
+            f"gpucompat: {what} tensors on a device that cannot run PyTorch's kernels; keep them on the CPU"
+        )
+    else:
+        return None
+    return torch.sparse_compressed_tensor(*parts, tensor.size(), layout=tensor.layout, check_invariants=False)
+
+
 def to_host(tensor, read=True):
     """A host copy with the same sizes and strides; `read=False` leaves a dense one's contents open."""
+    mapped = _mapped(tensor, to_host)
+    if mapped is not None:
+        return mapped
     if tensor._is_zerotensor():
         return torch.zeros(tensor.size(), dtype=tensor.dtype, device="cpu")
     span = _span(tensor)
@@ -93,15 +120,9 @@ def to_host(tensor, read=True):
 
 def to_device(host, device):
     """A device tensor with a host tensor's sizes, strides and contents."""
-    if host.layout is torch.sparse_coo:
-        indices, values = to_device(host._indices(), device), to_device(host._values(), device)
-        result = torch.sparse_coo_tensor(indices, values, host.size(), check_invariants=False)
-        return result._coalesced_(host.is_coalesced())
-    if host.layout is torch.sparse_csr:
-        parts = [to_device(part, device) for part in (host.crow_indices(), host.col_indices(), host.values())]
-        return torch.sparse_csr_tensor(*parts, host.size(), check_invariants=False)
-    if host.layout is not torch.strided:
-        raise NotImplementedError(f"gpucompat: a {host.layout} result on a device without kernels")
+    mapped = _mapped(host, lambda part: to_device(part, device))
+    if mapped is not None:
+        return mapped
     if host.is_conj() or host.is_neg():
         host = host.resolve_conj().resolve_neg()
     if not _is_dense(host):
@@ -115,6 +136,9 @@ def to_device(host, device):
 
 def write_back(tensor, host):
     """Puts a mutated host copy back, resizing the original as the operator resized the copy."""
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        tensor.data = to_device(host, tensor.device)
+        return
     # What is stored are the bytes behind the lazy flags, which the original keeps.
     if host.is_conj() != tensor.is_conj():
         host = host.resolve_conj() if host.is_conj() else host.conj_physical()

@@ -31,7 +31,7 @@ def _survey():
 _ELEMENT_TYPES = [
     getattr(torch, name)
     for name in """
-    float32 float64 float16 bfloat16 complex32 complex64 complex128 uint8 int8 int16 int32 int64 bool
+    float32 float64 float16 bfloat16 complex64 complex128 uint8 int8 int16 int32 int64 bool
     uint16 uint32 uint64 float8_e4m3fn float8_e5m2
     """.split()
     if hasattr(torch, name)
@@ -48,11 +48,12 @@ def _lift(host, index):
     return host
 
 
-def accelerated(op, arguments, positions, slow):
-    """The fast path of an operator in front of its replacement; `positions` tells which argument each result is."""
+def accelerated(op, function, arguments, positions, slow):
+    """The fast path in front of an operator's replacement; `function` computes it on the host, and `positions` tells
+    which argument each result is."""
     roles = {"plain": 0, "tensor": 1}
     rows = tuple(
         (sys.intern(item.name), 2 if item.name == "pin_memory" else roles.get(item.kind, 2), item.written, item.out)
         for item in arguments
     )
-    return _accelerate(op._op, slow, rows, positions, torch.Tag.pointwise in op.tags)
+    return _accelerate(function, slow, rows, positions, torch.Tag.pointwise in op.tags)
