@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm]…
+# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|operators]…
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -9,6 +9,7 @@ usage: scripts/bench.sh [benchmark …]
 
   overhead   an intercepted call of a healthy library beside the direct call, nanoseconds
   gemm       the engine's products beside PyTorch's CPU products, same threads: GFLOP/s and the ratio
+  operators  PyTorch's operators and whole models on the simulated GPU beside device="cpu", in one process
 END
 }
 
@@ -58,15 +59,24 @@ for dtype, values in ratios.items():
 PY
 }
 
+bench_operators() {
+    local python
+    build_shim
+    build_simgpu
+    python=$(venv "$TORCH_DEFAULT")
+    say "PyTorch $TORCH_DEFAULT, device (simulated, no bus) and CPU, $(nproc) threads"
+    GPU_COMPAT_QUIET=1 on_simgpu "$python" -W ignore "$ROOT/scripts/bench-operators.py" --threads "$(nproc)"
+}
+
 benchmarks=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') benchmarks=(overhead gemm) ;;
+'') benchmarks=(overhead gemm operators) ;;
 esac
 need_build_tools
 for benchmark in "${benchmarks[@]}"; do
     case $benchmark in
-    overhead | gemm) "bench_$benchmark" ;;
+    overhead | gemm | operators) "bench_$benchmark" ;;
     *) usage >&2; die "unknown benchmark: $benchmark" ;;
     esac
 done

@@ -2,11 +2,13 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SHIM=$ROOT/target/release/libgpucompat.so
-SIMGPU=$ROOT/target/simgpu
+SIMGPU=$ROOT/target/simgpu-12
 STANDIN=$ROOT/target/standin
 VENVS=${GPU_COMPAT_VENVS:-${XDG_CACHE_HOME:-$HOME/.cache}/gpucompat/venv}
 TORCH_DEFAULT=2.5.1
 TORCH_NEXT=2.10.0
+TORCH_OLDEST=2.1.2
+TORCH_NEWEST=2.15.0
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -33,9 +35,20 @@ build_shim() {
     (cd "$ROOT" && cargo build --release -p gpucompat)
 }
 
+# build_simgpu [MAJOR]: for programs of that CUDA version; what runs on the simulated GPU afterwards finds it.
 build_simgpu() {
-    say "building the simulated GPU"
-    bash "$ROOT/shim-tests/simgpu/build.sh" "$SIMGPU"
+    local major=${1:-12}
+    say "building the simulated GPU for CUDA $major"
+    SIMGPU=$ROOT/target/simgpu-$major
+    bash "$ROOT/shim-tests/simgpu/build.sh" "$SIMGPU" "$major"
+}
+
+# cuda_of VERSION: the CUDA version that torch==VERSION from PyPI is built for.
+cuda_of() {
+    case $1 in
+    "$TORCH_NEWEST") echo 13 ;;
+    *) echo 12 ;;
+    esac
 }
 
 build_standin() {
@@ -46,12 +59,15 @@ build_standin() {
 # venv VERSION: a virtual environment with torch==VERSION from PyPI; prints its python.
 venv() {
     local dir=$VENVS/torch-$1
-    if [ ! -e "$dir/.complete-2" ]; then
+    local numpy=numpy
+    case $1 in 2.1.*) numpy='numpy<2' ;; esac
+    if [ ! -e "$dir/.complete-3" ]; then
         say "installing torch==$1 (2 to 3 GB from PyPI, once)"
         python3 -c 'import ensurepip, venv' 2>/dev/null || need ensurepip-of-python3 python3-venv
         python3 -m venv "$dir" >&2 || die "python3 -m venv failed (Debian: apt-get install python3-venv)"
-        "$dir/bin/python" -m pip install --progress-bar off "torch==$1" numpy pytest expecttest >&2 || die "pip install torch==$1 failed"
-        touch "$dir/.complete-2"
+        "$dir/bin/python" -m pip install --progress-bar off "torch==$1" "$numpy" pytest expecttest ipykernel jupyter_client >&2 ||
+            die "pip install torch==$1 failed"
+        touch "$dir/.complete-3"
     fi
     echo "$dir/bin/python"
 }
@@ -69,5 +85,5 @@ on_device() {
 }
 
 on_simgpu() {
-    LD_PRELOAD="$SHIM $SIMGPU/libcudart.so.12" LD_LIBRARY_PATH="$SIMGPU${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"
+    LD_PRELOAD="$SHIM $(echo "$SIMGPU"/libcudart.so.*)" LD_LIBRARY_PATH="$SIMGPU${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"
 }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 FALLBACK = pathlib.Path(__file__).parents[1] / "src/operators/fallback"
-NAMES = "staging random survey replacement copy equivalents attention recurrent compile layer".split()
+NAMES = "staging random survey replacement copy equivalents attention recurrent compile products layer".split()
 FILES = [str(FALLBACK / f"{name}.py") for name in NAMES]
 ASK = f"""
 import json, torch
@@ -31,13 +31,14 @@ print("Printed from `src/operators/fallback/` and the wheels' own registrations 
 print("operator that has a CUDA kernel, and what happens to it where the operator layer is attached.\n")
 print("* **cpu**: runs on PyTorch's CPU kernel, operands staged by gpucompat.")
 print("* **equivalent**: has no CPU kernel of that name; written out in `equivalents.py`.")
+print("* **measured**: one cuBLAS call or the CPU kernel, whichever was faster when the first large product of its type came.")
 print("* **native**: launches no kernel of PyTorch's (allocation, views), or is one cuBLAS call, which is served.")
 print("* **refused**: NotImplementedError with the operator's name.\n")
 print("| | " + " | ".join(f"torch {version}" for version, _ in columns) + " |")
 print("|---|" + "---|" * len(columns))
-for kind in ("cpu", "equivalent", "native", "refused"):
+for kind in ("cpu", "equivalent", "measured", "native", "refused"):
     print(f"| {kind} | " + " | ".join(str(collections.Counter(table.values())[kind]) for _, table in columns) + " |")
-for kind in ("equivalent", "native", "refused"):
+for kind in ("equivalent", "measured", "native", "refused"):
     names = sorted({name for _, table in columns for name, treatment in table.items() if treatment == kind})
     print(f"\n## {kind}\n")
     print(" ".join(f"`{name}`" for name in names))

@@ -11,11 +11,13 @@ usage: scripts/test.sh [stage …]
   abi        the built library against a simulated GPU and a stand-in native cuBLAS, through the C interface
   e2e        the unmodified wheel torch==$TORCH_DEFAULT on the simulated GPU
   e2e-next   the same with torch==$TORCH_NEXT
+  e2e-oldest the same with torch==$TORCH_OLDEST (only when named)
+  e2e-newest the same with torch==$TORCH_NEWEST, which is built for CUDA 13 (only when named)
   ops        PyTorch's operator database on the device against the CPU, both versions
-  models     real models of torchvision and transformers, torch==$TORCH_DEFAULT
+  models     real models of torchvision, transformers and diffusers, torch==$TORCH_DEFAULT
   docs       generated documentation is what the code prints
 
-Without a stage: all of them, in this order.
+Without a stage: all of them in this order, but those that say otherwise.
 END
 }
 
@@ -41,7 +43,7 @@ stage_abi() {
 e2e() {
     need_build_tools
     build_shim
-    build_simgpu
+    build_simgpu "$(cuda_of "$1")"
     local python
     python=$(venv "$1")
     cd "$ROOT"
@@ -66,8 +68,9 @@ stage_models() {
     build_simgpu
     local python
     python=$(venv "$TORCH_DEFAULT")
-    "$python" -c 'import torchvision, transformers' 2>/dev/null ||
-        "$python" -m pip install --progress-bar off torchvision==0.20.1 "transformers==4.57.6" >&2 || die "pip install failed"
+    "$python" -c 'import torchvision, torchaudio, transformers, diffusers' 2>/dev/null ||
+        "$python" -m pip install --progress-bar off torchvision==0.20.1 torchaudio==2.5.1 "transformers==4.57.6" \
+            "diffusers==0.39.0" >&2 || die "pip install failed"
     cd "$ROOT"
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU "$python" -m pytest -q -p no:cacheprovider shim-tests/models
 }
@@ -90,6 +93,8 @@ for stage in "${stages[@]}"; do
     abi) (stage_abi) ;;
     e2e) (e2e "$TORCH_DEFAULT") ;;
     e2e-next) (e2e "$TORCH_NEXT") ;;
+    e2e-oldest) (e2e "$TORCH_OLDEST") ;;
+    e2e-newest) (e2e "$TORCH_NEWEST") ;;
     ops) (ops "$TORCH_DEFAULT" && ops "$TORCH_NEXT") ;;
     models) (stage_models) ;;
     docs) (stage_docs) ;;

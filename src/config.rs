@@ -60,6 +60,13 @@ pub const VARIABLES: &[Variable] = &[
         default: "OMP_NUM_THREADS, or every core the process may use",
         doc: "How many threads compute on the host.",
     },
+    Variable {
+        name: "GPU_COMPAT_PRODUCTS",
+        values: "auto, library or cpu",
+        default: "auto",
+        doc: "Who multiplies matrices for PyTorch where the operator layer is attached: cuBLAS (native, or served by the \
+              engine), PyTorch's CPU kernel, or the faster one, measured once a type.",
+    },
 ];
 
 /// What `FORCE_GPU_COMPAT_PATCHES` asks for.
@@ -71,6 +78,28 @@ pub enum Force {
     Off,
     /// Unset: the policy decides.
     Unset,
+}
+
+/// What `GPU_COMPAT_PRODUCTS` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// Unset or `auto`: the faster one.
+    Auto,
+    /// `library`: cuBLAS, native or served.
+    Library,
+    /// `cpu`: PyTorch's CPU kernel.
+    Cpu,
+}
+
+impl Products {
+    /// The word in the environment.
+    pub fn name(self) -> &'static str {
+        match self {
+            Products::Auto => "auto",
+            Products::Library => "library",
+            Products::Cpu => "cpu",
+        }
+    }
 }
 
 /// The parsed environment.
@@ -88,6 +117,8 @@ pub struct Config {
     pub quiet: bool,
     /// `GPU_COMPAT_THREADS`, or what the process's own thread settings say; `None`: all cores.
     pub threads: Option<usize>,
+    /// `GPU_COMPAT_PRODUCTS`.
+    pub products: Products,
     /// One sentence for each value that was not understood and is treated as unset.
     pub complaints: Vec<String>,
 }
@@ -118,6 +149,7 @@ impl Config {
                 .filter(|&threads| threads > 0)
                 .or_else(|| number("OMP_NUM_THREADS", lookup, &mut Vec::new()).filter(|&threads| threads > 0))
                 .map(|threads| threads as usize),
+            products: products(lookup, &mut complaints),
             complaints,
         }
     }
@@ -136,6 +168,18 @@ fn flag(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut 
             None
         }
     }
+}
+
+fn products(lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Products {
+    let Some(value) = text("GPU_COMPAT_PRODUCTS", lookup) else { return Products::Auto };
+    let known =
+        [Products::Auto, Products::Library, Products::Cpu].into_iter().find(|known| known.name() == value);
+    known.unwrap_or_else(|| {
+        complaints.push(format!(
+            "GPU_COMPAT_PRODUCTS={value:?} is none of auto, library and cpu and is treated as unset"
+        ));
+        Products::Auto
+    })
 }
 
 fn number(
@@ -177,6 +221,14 @@ mod tests {
         let odd = parse(&[("FORCE_GPU_COMPAT_PATCHES", "yes")]);
         assert_eq!(odd.force, Force::Unset);
         assert_eq!(odd.complaints.len(), 1);
+    }
+
+    #[test]
+    fn who_multiplies_is_one_of_three_words() {
+        assert_eq!(parse(&[]).products, Products::Auto);
+        assert_eq!(parse(&[("GPU_COMPAT_PRODUCTS", "library")]).products, Products::Library);
+        let odd = parse(&[("GPU_COMPAT_PRODUCTS", "gpu")]);
+        assert_eq!((odd.products, odd.complaints.len()), (Products::Auto, 1));
     }
 
     #[test]

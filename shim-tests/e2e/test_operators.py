@@ -199,7 +199,7 @@ def test_autocast_gradscaler_double_backward_and_functorch(on_simgpu):
 model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).cuda()
 x = torch.randn(5, 8, device="cuda")
 for dtype in (torch.float16, torch.bfloat16):
-    scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16)
+    scaler = torch.cuda.amp.GradScaler(enabled=dtype == torch.float16)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with torch.autocast("cuda", dtype=dtype):
         result = model(x)
@@ -394,7 +394,7 @@ def test_forced_off_leaves_every_operator_as_it_was(on_simgpu):
     script = """
     import torch
     try:
-        torch.zeros(3, device="cuda")
+        torch.ones(3, device="cuda")
     except RuntimeError as error:
         print(str(error).splitlines()[0])
     """
@@ -404,7 +404,7 @@ def test_forced_off_leaves_every_operator_as_it_was(on_simgpu):
 
 def test_a_card_that_the_wheel_has_kernels_for_is_left_alone(on_simgpu):
     # The simulator refuses the kernel all the same; what counts is that gpucompat did not attach.
-    script = "import torch; torch.zeros(3, device='cuda')"
+    script = "import torch; torch.ones(3, device='cuda')"
     result = on_simgpu(script, SIMGPU_MODEL="rtx4090", GPU_COMPAT_DEBUG="1")
     assert "library=operators" in result.err and "mode=native reason=trusted_sm_89" in result.err, result
     assert "no kernel image is available" in result.err, result

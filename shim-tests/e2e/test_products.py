@@ -1,6 +1,7 @@
 """Matrix products of the unmodified wheel on a device on which no kernel runs."""
 
 import pathlib
+import re
 
 import pytest
 
@@ -62,7 +63,8 @@ for batch in (1, 4):
     big = noise(batch, 6, 20, dtype=dtype)
     check("bmm of a slice", torch.bmm(big.cuda()[:, :, :10], b.cuda()), lambda x, y: x[:, :, :10] @ y, big, b)
 print("ok")
-"""
+""",
+        GPU_COMPAT_PRODUCTS="library",
     )
     assert result.status == 0 and result.out.strip() == "ok", result
 
@@ -78,7 +80,8 @@ for shape, out in [((10, 100), 50), ((2, 9, 33), 17), ((1, 128), 64), ((3, 1, 8)
     check(f"linear {{shape}}", F.linear(x.cuda(), w.cuda()), F.linear, x, w)
     check(f"linear with bias {{shape}}", F.linear(x.cuda(), w.cuda(), bias.cuda()), F.linear, x, w, bias)
 print("ok")
-"""
+""",
+        GPU_COMPAT_PRODUCTS="library",
     )
     assert result.status == 0 and result.out.strip() == "ok", result
 
@@ -109,10 +112,38 @@ def test_forced_off_gives_pytorchs_own_error(on_simgpu):
 
 def test_debug_explains_every_call_and_quiet_says_nothing(on_simgpu):
     script = "import torch; x = torch.randn(4, 5).cuda(); print((x @ x.T).shape)"
-    debug = on_simgpu(script, GPU_COMPAT_DEBUG="1")
-    assert "verdict library=cublas" in debug.err and "served fn=cublasSgemm_v2 reason=own_handle" in debug.err, debug
+    debug = on_simgpu(script, GPU_COMPAT_DEBUG="1", GPU_COMPAT_PRODUCTS="library")
+    # PyTorch 2.15 takes cublasGemmEx for this product, its predecessors cublasSgemm_v2.
+    assert "verdict library=cublas" in debug.err and re.search(r"served fn=cublas\w+ reason=own_handle", debug.err), debug
     quiet = on_simgpu(script, GPU_COMPAT_QUIET="1")
     assert quiet.status == 0 and quiet.err == "", quiet
+
+
+def test_the_faster_of_library_and_cpu_multiplies_and_the_log_says_which(on_simgpu):
+    script = (
+        COMPARE
+        + """
+for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.complex64):
+    a, b, c = noise(128, 64, dtype=dtype), noise(64, 96, dtype=dtype), noise(128, 96, dtype=dtype)
+    there = [t.cuda() for t in (a, b, c)]
+    check("mm", there[0] @ there[1], torch.matmul, a, b)
+    check("bmm", torch.bmm(there[0].expand(2, -1, -1), there[1].expand(2, -1, -1))[1], torch.matmul, a, b)
+    got = torch.addmm(there[2], there[0], there[1], beta=2, alpha=0.5).cpu()
+    exact = 2 * wide(c) + 0.5 * (wide(a) @ wide(b))
+    assert ((wide(got) - exact).abs() <= 4e-2 * (1 + exact.abs()) if dtype.itemsize == 2 else
+            (wide(got) - exact).abs() <= 1e-4 * (1 + exact.abs())).all(), dtype
+    nan = torch.full_like(there[2], float("nan"))
+    assert not torch.addmm(nan, there[0], there[1], beta=0).isnan().any()
+print("ok")
+"""
+    )
+    for products in ("auto", "library", "cpu"):
+        result = on_simgpu(script, GPU_COMPAT_DEBUG="1", GPU_COMPAT_PRODUCTS=products)
+        assert result.status == 0 and result.out.strip() == "ok", result
+        chosen = [line for line in result.err.splitlines() if "choice=" in line]
+        assert len(chosen) == (4 if products == "auto" else 0), chosen
+        assert all("library=" in line and "cpu=" in line for line in chosen), chosen
+        assert ("served fn=cublas" in result.err) == (products != "cpu"), result.err
 
 
 def test_work_on_side_streams_and_threads_is_ordered(on_simgpu):

@@ -146,3 +146,102 @@ for dtype, tolerance in ((torch.float16, 2e-2), (torch.bfloat16, 6e-2)):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_transformers(on_simgpu, name):
     passes(on_simgpu, CONFIGS[name])
+
+
+def test_recurrent_networks_and_a_transformer(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+import torch.nn as nn
+
+class Last(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.head = net, nn.Linear(24, 5)
+    def forward(self, x):
+        return self.head(self.net(x)[0][:, -1])
+
+for kind in (nn.LSTM, nn.GRU, nn.RNN):
+    compare(Last(kind(10, 24, 2, batch_first=True)), lambda m, x: m(x).pow(2).mean(), torch.randn(3, 7, 10))
+model = nn.Transformer(32, 4, 2, 2, 64, dropout=0.0, batch_first=True)
+inputs = (torch.randn(2, 6, 32), torch.randn(2, 5, 32))
+compare(model, lambda m, x: m(*x).pow(2).mean(), inputs)
+""",
+    )
+
+
+def test_a_diffusion_model_and_its_scheduler(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+
+model = UNet2DConditionModel(sample_size=16, in_channels=3, out_channels=3, layers_per_block=1,
+    block_out_channels=(16, 32), down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=16, attention_head_dim=4, norm_num_groups=8)
+inputs = (torch.randn(2, 3, 16, 16), torch.tensor([10, 500]), torch.randn(2, 4, 16))
+compare(model, lambda m, x: m(x[0], x[1], x[2]).sample.pow(2).mean(), inputs)
+images = []
+for device in ("cpu", "cuda"):
+    net = copy.deepcopy(model).to(device).eval()
+    scheduler = DDIMScheduler(num_train_timesteps=50)
+    scheduler.set_timesteps(4, device=device)
+    image, text = on(inputs[0], device), on(inputs[2], device)
+    with torch.inference_mode():
+        for step in scheduler.timesteps:
+            image = scheduler.step(net(image, step, text).sample, step, image).prev_sample
+    images.append(image.cpu())
+assert torch.allclose(*images, atol=2e-3, rtol=2e-3), (images[0] - images[1]).abs().max()
+noise = torch.randn(2, 3, 16, 16)
+add = lambda device: DDPMScheduler().add_noise(*on((inputs[0], noise, inputs[1]), device)).cpu()
+assert torch.allclose(add("cuda"), add("cpu"), atol=1e-5)
+""",
+    )
+
+
+def test_a_vocoder_of_transposed_and_dilated_convolutions(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+import torch.nn as nn
+
+class Stack(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv1d(channels, channels, 3, dilation=d, padding=d) for d in (1, 3, 5))
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + layer(nn.functional.leaky_relu(x, 0.1))
+        return x
+
+model = nn.Sequential(
+    nn.utils.weight_norm(nn.Conv1d(20, 32, 7, padding=3)), nn.ConvTranspose1d(32, 16, 16, 8, 4), Stack(16),
+    nn.ConvTranspose1d(16, 8, 8, 4, 2), Stack(8), nn.Conv1d(8, 1, 7, padding=3), nn.Tanh())
+compare(model, lambda m, x: m(x).pow(2).mean(), torch.randn(2, 20, 30))
+import torchaudio
+wave = torch.randn(1, 4000)
+mel = torchaudio.transforms.MelSpectrogram(n_fft=256, n_mels=20)
+want, got = mel(wave), copy.deepcopy(mel).cuda()(wave.cuda()).cpu()
+assert torch.allclose(got, want, rtol=1e-3, atol=1e-3)
+""",
+    )
+
+
+def test_a_detector_with_default_boxes(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+import torchvision
+model = torchvision.models.detection.ssdlite320_mobilenet_v3_large(
+    weights=None, weights_backbone=None, num_classes=4).eval()
+image = torch.rand(3, 120, 120)
+with torch.inference_mode():
+    want = model([image])[0]
+    got = copy.deepcopy(model).cuda()([image.cuda()])[0]
+assert len(want["boxes"]) == len(got["boxes"]) and torch.allclose(got["boxes"].cpu(), want["boxes"], atol=1e-2)
+from torchvision.ops import deform_conv2d
+x, offset, weight = torch.randn(1, 4, 8, 8), torch.randn(1, 18, 6, 6), torch.randn(5, 4, 3, 3)
+assert torch.allclose(deform_conv2d(x.cuda(), offset.cuda(), weight.cuda()).cpu(), deform_conv2d(x, offset, weight), atol=1e-4)
+""",
+    )

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::functions;
 use super::python::{Namespace, Python};
+use crate::config::config;
 use crate::log;
 use crate::native::kernels;
 use crate::policy::verdict::{Mode, own_kernels};
 
 /// The layer itself: run in this order in one namespace, under these names in tracebacks.
-const FALLBACK: [(&CStr, &str); 10] = [
+const FALLBACK: [(&CStr, &str); 11] = [
     (c"gpucompat/staging.py", include_str!("fallback/staging.py")),
     (c"gpucompat/random.py", include_str!("fallback/random.py")),
     (c"gpucompat/survey.py", include_str!("fallback/survey.py")),
@@ -24,6 +25,7 @@ const FALLBACK: [(&CStr, &str); 10] = [
     (c"gpucompat/attention.py", include_str!("fallback/attention.py")),
     (c"gpucompat/recurrent.py", include_str!("fallback/recurrent.py")),
     (c"gpucompat/compile.py", include_str!("fallback/compile.py")),
+    (c"gpucompat/products.py", include_str!("fallback/products.py")),
     (c"gpucompat/layer.py", include_str!("fallback/layer.py")),
 ];
 
@@ -61,7 +63,8 @@ fn attach(namespace: &Namespace) -> Result<(), String> {
         return Ok(());
     }
     let told = if log::debug_enabled() { "True" } else { "False" };
-    let replaced = namespace.integer(&format!("attach(told={told})"))?;
+    let replaced =
+        namespace.integer(&format!("attach(told={told}, products={:?})", config().products.name()))?;
     log::debug(format_args!("attached layer=operators replaced={replaced}"));
     Ok(())
 }

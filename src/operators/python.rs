@@ -94,6 +94,8 @@ python_table! {
     decrease: c"Py_DecRef" (Object);
     /// Takes the pending exception.
     fetch_error: c"PyErr_Fetch" (*mut Object, *mut Object, *mut Object);
+    /// Sets the pending exception again; takes the references.
+    restore_error: c"PyErr_Restore" (Object, Object, Object);
     /// Drops the pending exception.
     clear_error: c"PyErr_Clear" ();
     /// Whether an exception is pending (borrowed).
@@ -214,30 +216,60 @@ impl Python {
         object
     }
 
+    /// Drops the pending exception if its text contains `part`; whether it did.
+    pub fn forgive(&self, part: &str) -> bool {
+        let (mut kind, mut value, mut trace) =
+            (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: the lock is held; the out-pointers are writable.
+        unsafe { (self.fetch_error)(&raw mut kind, &raw mut value, &raw mut trace) };
+        let forgiven = self.text_of(value).is_some_and(|text| text.contains(part));
+        if forgiven {
+            for object in [kind, value, trace] {
+                // SAFETY: each is null or a reference that we own.
+                unsafe { (self.decrease)(object) };
+            }
+        } else {
+            // SAFETY: the three as they were fetched.
+            unsafe { (self.restore_error)(kind, value, trace) };
+        }
+        forgiven
+    }
+
+    /// `str(object)`; `None` for null or what has no text, with nothing pending.
+    fn text_of(&self, object: Object) -> Option<String> {
+        if object.is_null() {
+            return None;
+        }
+        // SAFETY: the lock is held; any object may be asked for its text.
+        let text = unsafe { (self.to_text)(object) };
+        let mut message = None;
+        if !text.is_null() {
+            // SAFETY: a text object; the bytes live as long as it does.
+            let bytes = unsafe { (self.text_bytes)(text) };
+            if !bytes.is_null() {
+                // SAFETY: a C string that the interpreter keeps until the text goes.
+                message = Some(unsafe { CStr::from_ptr(bytes) }.to_string_lossy().into_owned());
+            }
+            // SAFETY: a reference that we own.
+            unsafe { (self.decrease)(text) };
+        }
+        // SAFETY: the lock is held; a failed conversion to text must not stay pending.
+        unsafe { (self.clear_error)() };
+        message
+    }
+
     /// The pending exception as text, cleared.
     pub fn take_error(&self) -> String {
         let (mut kind, mut value, mut trace) =
             (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: the lock is held; the out-pointers are writable.
         unsafe { (self.fetch_error)(&raw mut kind, &raw mut value, &raw mut trace) };
-        // SAFETY: the lock is held; any object, or null, may be asked for its text.
-        let text = if value.is_null() { value } else { unsafe { (self.to_text)(value) } };
-        let mut message = String::from("unknown error");
-        if !text.is_null() {
-            // SAFETY: a text object; the bytes live as long as it does.
-            let bytes = unsafe { (self.text_bytes)(text) };
-            if !bytes.is_null() {
-                // SAFETY: a C string that the interpreter keeps until the text goes.
-                message = unsafe { CStr::from_ptr(bytes) }.to_string_lossy().into_owned();
-            }
-        }
-        for object in [kind, value, trace, text] {
+        let message = self.text_of(value);
+        for object in [kind, value, trace] {
             // SAFETY: each is null or a reference that we own.
             unsafe { (self.decrease)(object) };
         }
-        // SAFETY: the lock is held; a failed conversion to text must not stay pending.
-        unsafe { (self.clear_error)() };
-        message
+        message.unwrap_or_else(|| "unknown error".to_owned())
     }
 }
 

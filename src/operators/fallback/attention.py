@@ -137,7 +137,15 @@ def sdp_cudnn(query, key, value, attn_bias, compute_log_sumexp, dropout_p=0.0, i
     return out, log_sum, _none(), _none(), query.size(2), key.size(2), *_state(seed), _none(query.dtype)
 
 
-@equivalent("_scaled_dot_product_cudnn_attention_backward")
+@equivalent("_cudnn_attention_forward")
+def cudnn_forward(query, key, value, attn_bias, cum_seq_q, cum_seq_k, max_q, max_k, compute_log_sumexp, dropout_p=0.0,
+                  is_causal=False, return_debug_mask=False, *, scale=None):
+    """The same, as extensions call it."""
+    _only_dense("_cudnn_attention_forward", cum_seq_q)
+    return sdp_cudnn(query, key, value, attn_bias, compute_log_sumexp, dropout_p, is_causal, scale=scale)
+
+
+@equivalent("_scaled_dot_product_cudnn_attention_backward", "_cudnn_attention_backward")
 def sdp_cudnn_backward(grad_out, query, key, value, out, logsumexp, seed, offset, attn_bias, cum_seq_q, cum_seq_k, max_q,
                        max_k, dropout_p, is_causal, *, scale=None):
     """The gradients of query, key and value."""

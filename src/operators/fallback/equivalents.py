@@ -9,14 +9,21 @@ aten = torch.ops.aten
 EQUIVALENTS = {}
 
 
-def equivalent(*names):
-    """Enters a function of host tensors for operators of these names."""
+def equivalent(*names, where_missing=False):
+    """Enters a function of host tensors for operators of these names; `where_missing`: unless they have CPU kernels."""
 
     def enter(function):
-        EQUIVALENTS.update(dict.fromkeys(names, function))
+        has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+        wanted = [name for name in names if not (where_missing and _exists(name) and has_kernel(f"aten::{name}", "CPU"))]
+        EQUIVALENTS.update(dict.fromkeys(wanted, function))
         return function
 
     return enter
+
+
+def _exists(name):
+    base, _, overload = name.partition(".")
+    return hasattr(aten, base) and (overload or "default") in getattr(aten, base).overloads()
 
 
 def _fill(out, result):
@@ -316,7 +323,7 @@ def cudnn_affine_grid_generator_backward(grad, N, C, H, W):
 # -- CTC loss: Graves et al. 2006 -------------------------------------------------------------------------------------
 
 
-@equivalent("_use_cudnn_ctc_loss", "_use_cudnn_ctc_loss.Tensor")
+@equivalent("_use_cudnn_ctc_loss", "_use_cudnn_ctc_loss.Tensor", "_use_miopen_ctc_loss", "_use_miopen_ctc_loss.Tensor")
 def without_cudnn_ctc(*_args, **_kwargs):
     """No: PyTorch's own loss is replaced like any operator."""
     return False
@@ -334,6 +341,18 @@ def cudnn_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, det
 
 
 # -- Products whose types are given -----------------------------------------------------------------------------------
+
+
+@equivalent("_int_mm", where_missing=True)
+def int_mm(self, mat2):
+    """The product of 8-bit integers in 32 bits."""
+    return self.to(torch.int32) @ mat2.to(torch.int32)
+
+
+@equivalent("_int_mm.out", where_missing=True)
+def int_mm_out(self, mat2, *, out):
+    """The same into a given tensor."""
+    return _fill(out, int_mm(self, mat2))
 
 
 @equivalent("mm.dtype", "bmm.dtype")
@@ -393,6 +412,34 @@ def scaled_mm(self, mat2, scale_a, scale_b, bias=None, scale_result=None, out_dt
 def scaled_mm_out(self, mat2, scale_a, scale_b, bias=None, scale_result=None, out_dtype=None, use_fast_accum=False, *, out):
     """The same into a given tensor."""
     return _fill(out, scaled_mm(self, mat2, scale_a, scale_b, bias, scale_result, out_dtype))
+
+
+# -- Gradient scaling, which PyTorch computes on the CPU since 2.3 ----------------------------------------------------
+
+
+@equivalent("_amp_foreach_non_finite_check_and_unscale_", where_missing=True)
+def amp_unscale(self, found_inf, inv_scale):
+    """Multiplies every gradient by inv_scale; found_inf becomes 1 if one was not finite."""
+    for gradient in self:
+        if not torch.isfinite(gradient).all():
+            found_inf.fill_(1)
+        gradient.mul_(inv_scale)
+
+
+@equivalent("_amp_update_scale_", where_missing=True)
+def amp_update_scale(self, growth_tracker, found_inf, scale_growth_factor, scale_backoff_factor, growth_interval):
+    """The next scale: smaller after an infinity, larger after growth_interval steps without."""
+    if found_inf.item():
+        self.mul_(scale_backoff_factor)
+        growth_tracker.zero_()
+    elif growth_tracker.item() + 1 == growth_interval:
+        grown = self * scale_growth_factor
+        if torch.isfinite(grown):
+            self.copy_(grown)
+        growth_tracker.zero_()
+    else:
+        growth_tracker.add_(1)
+    return self
 
 
 # -- CPU kernels that are not enough ----------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ Every `aten` operator that has a CUDA kernel is native, written out (`EQUIVALENT
 """
 
 # Launch no kernel themselves: allocation, views, metadata, one scalar to the host. And the products that are one
-# library call, which the library layer serves.
+# library call, which the library layer serves; `products.py` takes them from here.
 NATIVE = frozenset(
     """
     empty.memory_format empty_strided as_strided view _reshape_alias resize_ set_ set_.source_Storage
     set_.source_Storage_storage_offset set_.source_Tensor view_as_complex view_as_real unfold is_set_to
     _nested_view_from_buffer _efficientzerotensor _local_scalar_dense record_stream is_pinned _pin_memory alias lift
-    mm mm.out bmm bmm.out
+    mm.out bmm.out addmm_ baddbmm_
     """.split()
 )
 
@@ -25,8 +25,14 @@ NATIVE_STRUCTURE = frozenset(
     """.split()
 )
 
-# Replaced with device tensors as they come, not with host tensors.
-DIRECT = {"copy_": copy_}
+# Replaced by functions of device tensors, made of the overload: copies, and products by whoever is faster.
+DIRECT = {
+    "copy_": lambda op: copy_,
+    "mm": lambda op: chosen_product(op, replacement(op)),
+    "bmm": lambda op: chosen_product(op, replacement(op)),
+    "addmm": lambda op: chosen_added_product(op, replacement(op)),
+    "baddbmm": lambda op: chosen_added_product(op, replacement(op)),
+}
 
 # Composite operators that call native kernels below the dispatcher: replaced whole.
 WHOLE = frozenset(["conj_physical_", "nanmean.out"])
@@ -36,6 +42,7 @@ WHOLE = frozenset(["conj_physical_", "nanmean.out"])
 _REFUSALS = (
     ("miopen_", "is computed by AMD's library", "it is not reached on an NVIDIA device"),
     ("_triton_", "is computed by a Triton kernel", "use torch.nn.functional.scaled_dot_product_attention"),
+    ("_fused_adam", "has a CUDA kernel only in this version", "make the optimizer with fused=False"),
     ("_cslt_", "takes weights packed for tensor cores", "keep the weights dense"),
     ("_sparse_semi_structured_", "takes weights packed for tensor cores", "keep the weights dense"),
     ("_to_sparse_semi_structured", "packs weights for tensor cores", "keep the weights dense"),
@@ -62,13 +69,16 @@ def _registrations(key, namespace="aten"):
 
 
 def treatments():
-    """Every aten operator with a CUDA kernel, and those replaced beside them: native, equivalent, cpu or refused."""
+    """Every aten operator with a CUDA kernel, and those replaced beside them: native, equivalent, measured (by cuBLAS or
+    by the CPU kernel), cpu or refused."""
     on_host = _registrations("CPU") | _registrations("CompositeExplicitAutograd")
     on_host |= _registrations("CompositeImplicitAutograd") | _registrations("CompositeExplicitAutogradNonFunctional")
     table = {}
     for name in sorted(_registrations("CUDA") | set(EQUIVALENTS) | set(DIRECT) | WHOLE):
-        if name in EQUIVALENTS or name in DIRECT:
+        if name in EQUIVALENTS or name == "copy_":
             table[name] = "equivalent"
+        elif name in DIRECT:
+            table[name] = "measured"
         elif name in NATIVE:
             table[name] = "native"
         else:
@@ -128,7 +138,7 @@ def _noted(name, treatment, function):
 def _function(name, treatment, op):
     if treatment == "refused":
         return refusal(name)
-    return DIRECT.get(name) or replacement(op, EQUIVALENTS.get(name))
+    return DIRECT[name](op) if name in DIRECT else replacement(op, EQUIVALENTS.get(name))
 
 
 def _replace(library, key, table, told):
@@ -172,8 +182,10 @@ def _keep_cudnn_off():
         flag.getter, flag.setter = get_enabled, set_enabled
 
 
-def attach(told):
-    """Replaces the operators; the number that were. `told`: the log gets the first call of each."""
+def attach(told, products):
+    """Replaces the operators; the number that were. `told`: the log gets the first call of each; `products`: who
+    multiplies matrices, auto, library or cpu."""
+    _wishes["products"] = products
     library = _libraries["aten"] = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         # PyTorch warns of replaced kernels; replacing them is what was asked for.

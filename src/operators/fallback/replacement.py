@@ -57,8 +57,7 @@ _HIDDEN_WRITES = {
 _TAKE_HOST_TENSORS = frozenset(
     """
     index index_put index_put_ _index_put_impl_ _unsafe_index _unsafe_index_put _pack_padded_sequence
-    _pad_packed_sequence _ctc_loss _ctc_loss_backward _cudnn_ctc_loss _use_cudnn_ctc_loss _cudnn_rnn _cudnn_rnn_backward
-    _copy_from copy segment_reduce
+    _pad_packed_sequence _cudnn_rnn _cudnn_rnn_backward _copy_from copy segment_reduce
     """.split()
 )
 
@@ -152,6 +151,58 @@ def _numbers_as_tensors(arguments, args):
     ]
 
 
+_NARROW = (torch.float16, torch.bfloat16)
+
+
+def _computed(function, args, kwargs, written):
+    """The function's result; in float32, rounded once, where PyTorch's CPU kernel does not know a half type.
+    `written` are the arguments that it writes, each with its host copy."""
+    try:
+        return function(*args, **kwargs)
+    except RuntimeError as error:
+        narrow = next((item.dtype for item in _tensors([*args, *kwargs.values()]) if item.dtype in _NARROW), None)
+        if narrow is None or "not implemented for '" not in str(error):
+            raise
+    wide = {}
+
+    def widen(value):
+        if isinstance(value, torch.Tensor) and value.dtype in _NARROW:
+            return wide.setdefault(id(value), (value.float(), value))[0]
+        if isinstance(value, (list, tuple)):
+            return [widen(item) for item in value]
+        return torch.float32 if value is narrow else value
+
+    # Results that are float32 by the caller's wish, or by nature beside half arguments, have said so.
+    asked_wide = any(value is torch.float32 for value in (*args, *kwargs.values()))
+
+    def narrowed(value):
+        if isinstance(value, torch.Tensor):
+            known = next((item for copy, item in wide.values() if copy is value), None)
+            if known is not None:
+                return known
+            return value.to(narrow) if value.dtype is torch.float32 and not asked_wide else value
+        if isinstance(value, (list, tuple)):
+            return type(value)(narrowed(item) for item in value)
+        return value
+
+    result = function(*map(widen, args), **{name: widen(value) for name, value in kwargs.items()})
+    for _, item in written:
+        if id(item) in wide:
+            copy = wide[id(item)][0]
+            if copy.size() != item.size():
+                item.resize_(copy.size())
+            item.copy_(copy)
+    return narrowed(result)
+
+
+def _tensors(values):
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
 def replacement(op, function=None):
     """The function that stands in for an operator overload, computed by itself on the host or by `function`."""
     schema = op._schema
@@ -165,7 +216,7 @@ def replacement(op, function=None):
     is_random = torch.Tag.nondeterministic_seeded in op.tags and not takes_generator
 
     tensor_positions = [index for index, item in enumerate(arguments) if item.kind == "tensor" and not item.written]
-    takes_host_tensors = base in _TAKE_HOST_TENSORS
+    takes_host_tensors = base in _TAKE_HOST_TENSORS or "ctc_loss" in base
 
     def convert(call, argument, value):
         kind = argument.kind
@@ -194,8 +245,8 @@ def replacement(op, function=None):
     def compute(call, host_args, host_kwargs):
         if is_random and call.device is not None:
             with _seeded(host_generator(None, call.device)):
-                return function(*host_args, **host_kwargs)
-        return function(*host_args, **host_kwargs)
+                return _computed(function, host_args, host_kwargs, call.written)
+        return _computed(function, host_args, host_kwargs, call.written)
 
     def check_devices(call, args):
         for value in args:
@@ -229,6 +280,11 @@ def replacement(op, function=None):
         if not returns:
             return None
         if len(returns) > 1:
+            if not isinstance(result, (list, tuple)) or len(result) != len(returns):
+                raise NotImplementedError(
+                    f"gpucompat: {schema.name} returns {len(returns)} values in this version of PyTorch, which gpucompat "
+                    "does not know; please report this line"
+                )
             return tuple(
                 _original(alias, arguments, by_name, args, kwargs) if alias else lift(call, item)
                 for alias, item in zip(returns, result)

@@ -1,7 +1,8 @@
 """Tensors between device and host: copies with the same sizes and strides, and the way back.
 
 What lives here: the first of the files that `operators::attach` runs, in order, in one namespace: `staging`, `random`,
-`survey`, `replacement`, `copy`, `equivalents`, `attention`, `recurrent`, `compile`, `layer`. Each may use what the ones before it define, and the functions of
+`survey`, `replacement`, `copy`, `equivalents`, `attention`, `recurrent`, `compile`, `products`,
+`layer`. Each may use what the ones before it define, and the functions of
 `operators::functions`, by which alone device memory is touched. Host tensors have no CUDA key, so no CPU result is
 ever routed back through a replacement.
 """
@@ -9,6 +10,7 @@ ever routed back through a replacement.
 import contextlib
 import sys
 import threading
+import time
 import warnings
 
 import torch
@@ -85,7 +87,7 @@ def _mapped(tensor, move):
     """A sparse or nested tensor of the same structure, its parts moved by `move`; None for a plain tensor."""
     if tensor.is_nested:
         structure = (tensor._nested_tensor_size(), tensor._nested_tensor_strides(), tensor._nested_tensor_storage_offsets())
-        return torch._nested_view_from_buffer(move(tensor.values()), *structure)
+        return torch.ops.aten._nested_view_from_buffer.default(move(tensor.values()), *structure)
     if tensor.layout is torch.sparse_coo:
         indices, values = move(tensor._indices()), move(tensor._values())
         result = torch.sparse_coo_tensor(indices, values, tensor.size(), check_invariants=False)
