@@ -1,5 +1,8 @@
 """PyTorch's own operators on a device on which no kernel runs, against the same on the CPU."""
 
+import pathlib
+import subprocess
+
 import pytest
 
 # What the scripts below start with.
@@ -347,39 +350,11 @@ if __name__ == "__main__":
     assert result.status == 0 and result.out.strip() == "ok", result
 
 
-# The guide that users know, its three tests and its benchmark, without the Python patch they used to import.
-SEED = """
-import time
-import torch
-import torch.nn as nn
-
-layer = nn.Linear(100, 50).cuda()
-output = layer(torch.randn(10, 100).cuda())
-assert output.shape == (10, 50) and output.is_cuda
-
-conv = nn.Conv1d(in_channels=3, out_channels=10, kernel_size=3).cuda()
-output = conv(torch.randn(1, 3, 1000).cuda())
-assert output.shape == (1, 10, 998) and output.is_cuda
-
-model = nn.Sequential(nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32)).cuda()
-output = model(torch.randn(32, 128).cuda())
-assert output.shape == (32, 32) and output.is_cuda
-
-model = nn.Sequential(*[nn.Linear(1024, 1024), nn.ReLU()] * 10).cuda()
-input_data = torch.randn(128, 1024).cuda()
-start = time.time()
-for _ in range(3):
-    output = model(input_data)
-    torch.cuda.synchronize()
-assert output.isfinite().all()
-print("ok")
-"""
-
-
 @pytest.mark.parametrize("forced", [None, "1"])
 def test_the_guides_own_tests_pass(on_simgpu, forced):
-    result = on_simgpu(SEED, **({"FORCE_GPU_COMPAT_PATCHES": forced} if forced else {}))
-    assert result.status == 0 and result.out.strip() == "ok", result
+    guide = str(pathlib.Path(__file__).parents[2] / "examples/guide.py")
+    result = on_simgpu(guide, "3", **({"FORCE_GPU_COMPAT_PATCHES": forced} if forced else {}))
+    assert result.status == 0 and result.out.count("SUCCESS!") == 3 and "Per iteration" in result.out, result
     assert result.err.count("\n") == 1 and "library=operators" in result.err, result
 
 
@@ -435,3 +410,62 @@ for position, (got, want) in enumerate(zip(run("cuda"), run("cpu"))):
     near(position, got.resolve_conj().resolve_neg(), want.resolve_conj().resolve_neg())
 """,
     )
+
+
+def test_inference_mode_first_and_training_after(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+x, y = torch.randn(4, 5), torch.randn(4, 5)
+a, b = x.cuda(), y.cuda()
+with torch.inference_mode():
+    z = (a + b).mul_(2)
+    assert z.is_inference()
+    near("in inference mode", z, (x + y) * 2)
+c = a.clone()
+c.mul_(3).add_(b)
+near("after it", c, x * 3 + y)
+w = a.clone().requires_grad_()
+((w * 2).add_(b)).square().sum().backward()
+near("gradient", w.grad, 4 * (2 * x + y))
+assert not (a + b).is_inference()
+""",
+    )
+
+
+def test_memory_that_the_host_can_see_is_not_copied(on_simgpu, tmp_path):
+    source, library = tmp_path / "pinned.c", tmp_path / "pinned.so"
+    source.write_text(
+        """
+#include <stddef.h>
+#include <sys/types.h>
+int cudaHostAlloc(void **, size_t, unsigned); int cudaFreeHost(void *);
+void *take(ssize_t bytes, int device, void *stream) { void *p = 0; cudaHostAlloc(&p, bytes, 0); return p; }
+void give(void *p, ssize_t bytes, int device, void *stream) { cudaFreeHost(p); }
+"""
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    for pinned in (True, False):
+        passes(
+            on_simgpu,
+            f"""
+import ctypes
+if {pinned}:
+    allocator = torch.cuda.memory.CUDAPluggableAllocator({str(library)!r}, "take", "give")
+    torch.cuda.memory.change_current_allocator(allocator)
+counter = ctypes.CDLL(None).simgpu_counter
+counter.argtypes, counter.restype = [ctypes.c_char_p], ctypes.c_int64
+x, y = torch.randn(400, 500), torch.randn(400, 500)
+a, b = x.cuda(), y.cuda()
+a[:1, :1] + 1  # whatever happens once has happened
+before = counter(b"d2h_bytes")
+a.add_(b)
+c = (a * b).sum()
+copied = counter(b"d2h_bytes") - before
+assert copied == 0 if {pinned} else copied >= 5 * 4 * 400 * 500, copied
+x.add_(y)
+same("in place", a, x)
+near("sum", c, (x * y).sum(), 1e-3)
+same("transposed", a.t() + b.t(), x.t() + y.t())
+""",
+        )

@@ -216,7 +216,7 @@ class Stack(nn.Module):
         return x
 
 model = nn.Sequential(
-    nn.utils.weight_norm(nn.Conv1d(20, 32, 7, padding=3)), nn.ConvTranspose1d(32, 16, 16, 8, 4), Stack(16),
+    nn.utils.parametrizations.weight_norm(nn.Conv1d(20, 32, 7, padding=3)), nn.ConvTranspose1d(32, 16, 16, 8, 4), Stack(16),
     nn.ConvTranspose1d(16, 8, 8, 4, 2), Stack(8), nn.Conv1d(8, 1, 7, padding=3), nn.Tanh())
 compare(model, lambda m, x: m(x).pow(2).mean(), torch.randn(2, 20, 30))
 import torchaudio

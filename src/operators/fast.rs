@@ -21,6 +21,8 @@ use super::copies::Queue;
 use super::python::{Method, Namespace, Object, Python, Ref};
 use super::rooms::{Room, Rooms};
 use super::torch::{Described, Form, Kind, Shim, Tensors};
+use crate::native::context::Device;
+use crate::staging::address::{Memory, classify};
 
 /// What the fast path knows of Python and PyTorch, once it is ready.
 struct Ground {
@@ -38,7 +40,7 @@ struct Ground {
     tuple_type: usize,
     none: usize,
     falsehood: usize,
-    /// Python functions of the namespace: `_host_room`, `write_back`, `_lift`.
+    /// Python functions of the namespace: `_standing_room`, `write_back`, `_lift`.
     host_room: usize,
     write_back: usize,
     lift: usize,
@@ -54,6 +56,9 @@ struct Scalar {
 static GROUND: OnceLock<Option<Ground>> = OnceLock::new();
 /// 0 until somebody makes the ground, 1 while, 2 after.
 static STATE: AtomicU8 = AtomicU8::new(0);
+
+/// What PyTorch's CPU kernels say to an element type that they do not know; `replacement.py` looks for the same.
+const UNKNOWN_TYPE: [&str; 2] = [" not implemented for ", "MKL FFT doesn't support tensors of type"];
 
 /// How the schema says an argument is to be treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +106,12 @@ struct Operand {
     written: bool,
     read: bool,
     room: Option<Room>,
+    /// The room is the device tensor's own memory, which the host can see: nothing is copied.
+    in_place: bool,
 }
+
+/// Bytes of an operand from which it is worth asking the driver whether the host can see it.
+const WORTH_ASKING: usize = 256 << 10;
 
 /// An argument on its way to the host.
 enum HostArgument {
@@ -382,6 +392,10 @@ impl Plan {
         let positional = positional.iter().map(|value| ground.hand_over(value, &operands)).collect();
         let named = named.iter().map(|(name, value)| (*name, ground.hand_over(value, &operands))).collect();
         let result = call(ground.python, self.op as Object, positional, named);
+        // The Python replacement computes in a wider type what PyTorch's CPU kernel does not know in this one.
+        if result.is_none() && ground.python.forgive(&UNKNOWN_TYPE) {
+            return Err(NotPlain);
+        }
         let outcome =
             result.and_then(|result| self.finish(ground, given, &operands.tensors, result, device, stream));
         if outcome.is_some() {
@@ -539,7 +553,8 @@ impl Ground {
         match self.tensors.kind(self.python, object) {
             Kind::Device(described) => {
                 let read = !argument.out || !described.form.is_dense();
-                operands.push(Operand { object, described, written: argument.written, read, room: None });
+                let written = argument.written;
+                operands.push(Operand { object, described, written, read, room: None, in_place: false });
                 Ok(HostArgument::Operand(operands.len() - 1))
             }
             // One number on the host goes with any device, as in PyTorch.
@@ -573,6 +588,14 @@ impl Ground {
     fn fill(&self, operands: &mut [Operand], device: i32, stream: usize) -> Result<(), NotPlain> {
         for operand in operands.iter_mut() {
             let Described { form, bytes, .. } = &operand.described;
+            if operand.read
+                && *bytes >= WORTH_ASKING
+                && let Some(room) = self.own_memory(&operand.described)
+            {
+                operand.room = Some(room);
+                operand.in_place = true;
+                continue;
+            }
             operand.room = Some(match self.rooms.take(form, *bytes) {
                 Some(room) => room,
                 None => self.new_room(operand.object, form).ok_or(NotPlain)?,
@@ -580,7 +603,7 @@ impl Ground {
         }
         let copies: Vec<(usize, usize, usize)> = operands
             .iter()
-            .filter(|operand| operand.read && operand.described.bytes > 0)
+            .filter(|operand| operand.read && !operand.in_place && operand.described.bytes > 0)
             .filter_map(|operand| {
                 Some((operand.room.as_ref()?.address, operand.described.address, operand.described.bytes))
             })
@@ -657,6 +680,17 @@ impl Ground {
         Ok(())
     }
 
+    /// A host tensor on a device tensor's own memory, if the host can see all of it.
+    fn own_memory(&self, described: &Described) -> Option<Room> {
+        match classify(described.address as u64, Device(described.device)) {
+            Ok(Memory::Host { bytes: Some(bytes) }) if bytes >= described.bytes => {
+                let tensor = Ref::take(self.python, self.tensors.on_host(described)?)?;
+                Some(Room { tensor, address: described.address })
+            }
+            _ => None,
+        }
+    }
+
     fn new_room(&self, like: Object, form: &Form) -> Option<Room> {
         let python = self.python;
         let made = call(python, self.host_room as Object, vec![python.share(like)], Vec::new());
@@ -708,7 +742,7 @@ impl Ground {
             Kind::Host(host) => host.address == room.address && host.form == place.form,
             _ => false,
         };
-        if unchanged && self.upload(place, room.address, stream) {
+        if unchanged && (operand.in_place || self.upload(place, room.address, stream)) {
             return Some(());
         }
         let arguments = vec![python.share(operand.object), python.share(room.tensor.object())];
@@ -763,7 +797,7 @@ impl Ground {
             self.rooms.put(&scalar.form, scalar.bytes, room);
         }
         for operand in operands.tensors {
-            let Some(room) = operand.room else { continue };
+            let Some(room) = operand.room.filter(|_| !operand.in_place) else { continue };
             let unchanged = !operand.written
                 || matches!(self.tensors.kind(self.python, room.tensor.object()),
                     Kind::Host(host) if host.address == room.address && host.form == operand.described.form);

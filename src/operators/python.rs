@@ -216,13 +216,13 @@ impl Python {
         object
     }
 
-    /// Drops the pending exception if its text contains `part`; whether it did.
-    pub fn forgive(&self, part: &str) -> bool {
+    /// Drops the pending exception if its text contains one of `parts`; whether it did.
+    pub fn forgive(&self, parts: &[&str]) -> bool {
         let (mut kind, mut value, mut trace) =
             (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: the lock is held; the out-pointers are writable.
         unsafe { (self.fetch_error)(&raw mut kind, &raw mut value, &raw mut trace) };
-        let forgiven = self.text_of(value).is_some_and(|text| text.contains(part));
+        let forgiven = self.text_of(value).is_some_and(|text| parts.iter().any(|part| text.contains(part)));
         if forgiven {
             for object in [kind, value, trace] {
                 // SAFETY: each is null or a reference that we own.

@@ -59,7 +59,11 @@ torch_table! {
     /// A new tensor: dimensions, sizes, strides, type, device type and number; the caller deletes the result.
     empty_strided: c"libtorch_cpu.so" c"aoti_torch_empty_strided"
         (i64, *const i64, *const i64, i32, i32, i32, *mut *mut usize);
-    /// Deletes what `empty_strided` made.
+    /// A tensor on memory of somebody else's: its address, dimensions, sizes, strides, offset, type, device type and
+    /// number; the caller deletes the result.
+    from_blob: c"libtorch_cpu.so" c"aoti_torch_create_tensor_from_blob"
+        (*mut c_void, i64, *const i64, *const i64, i64, i32, i32, i32, *mut *mut usize);
+    /// Deletes what the functions above made.
     delete: c"libtorch_cpu.so" c"aoti_torch_delete_tensor_object" (*mut usize);
     /// The stream that PyTorch queues on for a device.
     current_stream: c"libtorch_cuda.so" c"aoti_torch_get_current_cuda_stream" (i32, *mut *mut c_void);
@@ -80,6 +84,8 @@ fn find_wrap() -> Option<Wrap> {
 
 /// `c10::DeviceType::CUDA`.
 const CUDA: i32 = 1;
+/// `c10::DeviceType::CPU`, whose number is 0.
+const CPU: i32 = 0;
 
 /// What a plain strided tensor is: its place, sizes and strides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -331,11 +337,46 @@ impl Tensors {
         let mut address = std::ptr::null_mut();
         // SAFETY: a live tensor; the out-pointer is writable.
         let status = unsafe { (self.shim.data_ptr)(made, &raw mut address) };
-        // SAFETY: a live tensor, which the function shares or moves from; `delete` ends what is left of ours.
-        let object = if status == 0 { unsafe { (self.shim.wrap)(made) } } else { std::ptr::null_mut() };
-        // SAFETY: made by `empty_strided`, used no more.
+        let object = self.python_object(made);
+        if status != 0 || object.is_null() {
+            return None;
+        }
+        Some((object, address as usize))
+    }
+
+    /// A host tensor on a device tensor's memory, which the host can see, as a new reference. It must not outlive the
+    /// device tensor.
+    pub fn on_host(&self, described: &Described) -> Option<Object> {
+        let Described { form, address, .. } = described;
+        let mut made: *mut usize = std::ptr::null_mut();
+        // SAFETY: `dim` sizes and strides; the out-pointer is writable; the memory is not touched here.
+        let status = unsafe {
+            (self.shim.from_blob)(
+                *address as *mut c_void,
+                form.dim() as i64,
+                form.sizes().as_ptr(),
+                form.strides().as_ptr(),
+                0,
+                form.dtype,
+                CPU,
+                0,
+                &raw mut made,
+            )
+        };
+        if status != 0 || made.is_null() {
+            return None;
+        }
+        let object = self.python_object(made);
+        (!object.is_null()).then_some(object)
+    }
+
+    /// The Python object of a tensor that the C interface made, whose handle ends here.
+    fn python_object(&self, made: *mut usize) -> Object {
+        // SAFETY: a live tensor, which the function shares or moves from.
+        let object = unsafe { (self.shim.wrap)(made) };
+        // SAFETY: made by the C interface, used no more.
         unsafe { (self.shim.delete)(made) };
-        (!object.is_null()).then_some((object, address as usize))
+        object
     }
 
     /// The stream that PyTorch queues on for a device.

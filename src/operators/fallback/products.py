@@ -60,6 +60,11 @@ def _by_library(dtype, device, multiplications, by_cpu):
     return choice
 
 
+def _small(a, b):
+    """Whether a product is certainly too small to be worth a choice."""
+    return a.numel() * b.numel() < _WORTH_MEASURING and _wishes["products"] != "library"
+
+
 def _alike(a, b, dim):
     return (
         a.dim() == dim and b.dim() == dim and a.dtype == b.dtype and a.dtype in _MEASURED_TYPES
@@ -75,6 +80,8 @@ def chosen_product(op, host):
     by_cpu = host if dim == 2 else lambda a, b: host(a.unsqueeze(0), b.unsqueeze(0))
 
     def product(self, mat2):
+        if _small(self, mat2):
+            return host(self, mat2)
         if _alike(self, mat2, dim) and _by_library(self.dtype, self.device, self.numel() * mat2.size(-1), by_cpu):
             out = torch.empty((*self.shape[:-1], mat2.size(-1)), dtype=self.dtype, device=self.device)
             return into(self, mat2, out=out)
@@ -93,7 +100,10 @@ def chosen_added_product(op, host):
         zero = torch.zeros(1, dtype=a.dtype, device=a.device)
         return host(zero, a, b) if dim == 2 else host(zero, a.unsqueeze(0), b.unsqueeze(0))
 
-    def product(self, mat1, mat2, *, beta=1, alpha=1):
+    def product(self, mat1, mat2, **scalars):
+        return host(self, mat1, mat2, **scalars) if _small(mat1, mat2) else large(self, mat1, mat2, **scalars)
+
+    def large(self, mat1, mat2, *, beta=1, alpha=1):
         if _alike(mat1, mat2, dim) and self.dtype == mat1.dtype and self.device == mat1.device and _by_library(
             mat1.dtype, mat1.device, mat1.numel() * mat2.size(-1), by_cpu
         ):

@@ -151,36 +151,42 @@ def _numbers_as_tensors(arguments, args):
     ]
 
 
-_NARROW = (torch.float16, torch.bfloat16)
+# Element types that some CPU kernels do not know, and what they are computed in instead.
+_WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
+_COMPLEX_OF = {torch.float16: torch.complex32, torch.complex32: torch.complex32}
+_REAL_OF = {torch.float16: torch.float16, torch.bfloat16: torch.bfloat16, torch.complex32: torch.float16}
+_UNKNOWN_TYPE = (" not implemented for ", "MKL FFT doesn't support tensors of type")
 
 
 def _computed(function, args, kwargs, written):
-    """The function's result; in float32, rounded once, where PyTorch's CPU kernel does not know a half type.
+    """The function's result; in a wider type, rounded once, where PyTorch's CPU kernel does not know the arguments'.
     `written` are the arguments that it writes, each with its host copy."""
     try:
         return function(*args, **kwargs)
     except RuntimeError as error:
-        narrow = next((item.dtype for item in _tensors([*args, *kwargs.values()]) if item.dtype in _NARROW), None)
-        if narrow is None or "not implemented for '" not in str(error):
+        narrow = next((item.dtype for item in _tensors([*args, *kwargs.values()]) if item.dtype in _WIDER), None)
+        if narrow is None or not any(part in str(error) for part in _UNKNOWN_TYPE):
             raise
     wide = {}
 
     def widen(value):
-        if isinstance(value, torch.Tensor) and value.dtype in _NARROW:
-            return wide.setdefault(id(value), (value.float(), value))[0]
+        if isinstance(value, torch.Tensor) and value.dtype in _WIDER:
+            return wide.setdefault(id(value), (value.to(_WIDER[value.dtype]), value))[0]
         if isinstance(value, (list, tuple)):
             return [widen(item) for item in value]
-        return torch.float32 if value is narrow else value
+        return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
 
-    # Results that are float32 by the caller's wish, or by nature beside half arguments, have said so.
+    # Results that are float32 by the caller's wish have said so.
     asked_wide = any(value is torch.float32 for value in (*args, *kwargs.values()))
+    narrower = {torch.float32: _REAL_OF[narrow], torch.complex64: _COMPLEX_OF.get(narrow)}
 
     def narrowed(value):
         if isinstance(value, torch.Tensor):
             known = next((item for copy, item in wide.values() if copy is value), None)
             if known is not None:
                 return known
-            return value.to(narrow) if value.dtype is torch.float32 and not asked_wide else value
+            into = None if asked_wide else narrower.get(value.dtype)
+            return value if into is None else value.to(into)
         if isinstance(value, (list, tuple)):
             return type(value)(narrowed(item) for item in value)
         return value

@@ -22,7 +22,7 @@ def _survey():
     )
     objects = (
         torch.Tensor, torch.nn.Parameter, int, float, bool, complex, single, double, whole, list, tuple, None, False,
-        _host_room, write_back, _lift,
+        _standing_room, write_back, _lift,
     )
     return _calibrate(samples, types, objects)
 
@@ -36,6 +36,12 @@ _ELEMENT_TYPES = [
     """.split()
     if hasattr(torch, name)
 ]
+
+
+def _standing_room(tensor):
+    """Host memory for the fast path to keep: a tensor of no inference mode, whoever asks for it first."""
+    with torch.inference_mode(False):
+        return _host_room(tensor)
 
 
 def _lift(host, index):
