@@ -469,3 +469,19 @@ near("sum", c, (x * y).sum(), 1e-3)
 same("transposed", a.t() + b.t(), x.t() + y.t())
 """,
         )
+
+
+def test_fake_and_meta_tensors_are_left_alone(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+from torch._subclasses.fake_tensor import FakeTensorMode
+with FakeTensorMode():
+    fake = torch.randn(1 << 20, 1 << 20, device="cuda")  # 4 TiB, were it real
+    result = F.linear(fake.relu() + 1, fake).sum(1)
+    assert result.shape == (1 << 20,) and result.device.type == "cuda"
+meta = torch.randn(1 << 20, 1 << 20, device="meta")
+assert (meta @ meta).softmax(1).device.type == "meta"
+same("real ones", torch.ones(3, device="cuda") + 1, torch.ones(3) + 1)
+""",
+    )

@@ -19,6 +19,8 @@ impl DriverError {
     pub const OUT_OF_MEMORY: DriverError = DriverError(2);
     /// `CUDA_ERROR_NOT_INITIALIZED`, also our answer when there is no driver at all.
     pub const NOT_INITIALIZED: DriverError = DriverError(3);
+    /// `CUDA_ERROR_INVALID_DEVICE`.
+    pub const INVALID_DEVICE: DriverError = DriverError(101);
     /// `CUDA_ERROR_NOT_READY`: work is pending, nothing is wrong.
     pub const NOT_READY: DriverError = DriverError(600);
 }

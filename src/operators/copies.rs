@@ -2,9 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
+use std::sync::OnceLock;
 
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
@@ -65,15 +63,17 @@ impl Queue {
     }
 }
 
-/// The context that PyTorch uses a device by.
+/// The context that PyTorch uses a device by. Behind no lock: a child may be forked at any moment.
 fn primary(device: i32) -> Result<Context, DriverError> {
-    static CONTEXTS: Mutex<Option<HashMap<i32, Context>>> = Mutex::new(None);
-    let mut contexts = CONTEXTS.lock();
-    let contexts = contexts.get_or_insert_default();
-    if let Some(context) = contexts.get(&device) {
-        return Ok(*context);
+    const DEVICES: usize = 64;
+    static CONTEXTS: [OnceLock<Context>; DEVICES] = [const { OnceLock::new() }; DEVICES];
+    let slot = usize::try_from(device).ok().and_then(|index| CONTEXTS.get(index));
+    let slot = slot.ok_or(DriverError::INVALID_DEVICE)?;
+    match slot.get() {
+        Some(context) => Ok(*context),
+        None => Ok(*slot.get_or_init({
+            let context = Device(device).primary_context()?;
+            move || context
+        })),
     }
-    let context = Device(device).primary_context()?;
-    contexts.insert(device, context);
-    Ok(context)
 }

@@ -11,7 +11,7 @@ use super::python::Ref;
 use super::torch::Form;
 
 /// The most bytes that stand by; when more would, all are let go.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 256 << 20;
 
 /// A host tensor of a form, and the address of its first element.
 pub struct Room {

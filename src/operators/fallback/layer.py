@@ -53,12 +53,12 @@ _REFUSALS = (
 )
 
 
-def refusal(name):
+def refusal(name, namespace="aten"):
     """The function for an operator that no host kernel and no equivalent here can compute."""
     why, instead = next((why, instead) for start, why, instead in _REFUSALS if name.startswith(start))
 
     def refuse(*_args, **_kwargs):
-        raise NotImplementedError(f"gpucompat: aten::{name} {why}, and this device cannot run it; {instead}")
+        raise NotImplementedError(f"gpucompat: {namespace}::{name} {why}, and this device cannot run it; {instead}")
 
     return refuse
 
@@ -93,19 +93,21 @@ def _overload(name, namespace="aten"):
 
 _libraries = {}
 
-# Libraries of operators beside PyTorch whose every CUDA operator has a CPU kernel of the same meaning.
+# Libraries of operators beside PyTorch whose CPU kernels mean the same as their CUDA kernels.
 EXTENSIONS = ("torchvision", "torchaudio")
 
 
 def attach_extensions():
     """Replaces the operators of the extensions that are loaded and were not yet replaced."""
     for namespace in EXTENSIONS:
-        names = _registrations("CUDA", namespace) & _registrations("CPU", namespace)
+        names, on_host = _registrations("CUDA", namespace), _registrations("CPU", namespace)
         if not names or namespace in _libraries:
             continue
         _libraries[namespace] = torch.library.Library(namespace, "IMPL")
         for name in sorted(names):
-            _libraries[namespace].impl(name, replacement(_overload(name, namespace)), "CUDA")
+            known = name in on_host
+            function = replacement(_overload(name, namespace)) if known else refusal(name, namespace)
+            _libraries[namespace].impl(name, function, "CUDA")
 
 
 def _watch_extensions():
