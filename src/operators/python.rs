@@ -209,6 +209,64 @@ impl Python {
         unsafe { (self.intern)(text.as_ptr()) }
     }
 
+    /// Sets a RuntimeError, unless an exception is pending already.
+    pub fn raise(&self, text: &CStr) {
+        // SAFETY: the lock is held.
+        if !unsafe { (self.error_occurred)() }.is_null() {
+            return;
+        }
+        if let Some(class) = platform::global_symbol(c"PyExc_RuntimeError") {
+            // SAFETY: the interpreter's variable of that name holds a live class; the text is a C string.
+            unsafe { (self.set_error)(*class.cast::<Object>(), text.as_ptr()) };
+        }
+    }
+
+    /// The borrowed items of a tuple.
+    pub fn items(&self, tuple: Object) -> Vec<Object> {
+        // SAFETY: the lock is held; −1 with an exception for what is no tuple, which our own code does not pass.
+        let count = unsafe { (self.tuple_size)(tuple) };
+        // SAFETY: positions inside the tuple.
+        (0..count.max(0)).map(|position| unsafe { (self.tuple_get)(tuple, position) }).collect()
+    }
+
+    /// An integer that our own code passed.
+    pub fn number(&self, object: Object) -> i64 {
+        // SAFETY: the lock is held.
+        unsafe { (self.long_value)(object) }
+    }
+
+    /// Calls with references that are the callee's to give back; `None` with an exception pending.
+    pub fn call_with(
+        &'static self,
+        function: Object,
+        positional: Vec<Object>,
+        named: Vec<(Object, Object)>,
+    ) -> Option<Ref> {
+        // SAFETY: the lock is held.
+        let tuple = Ref::take(self, unsafe { (self.tuple_new)(positional.len() as isize) })?;
+        for (position, object) in positional.into_iter().enumerate() {
+            // SAFETY: a place of the new tuple, which takes the reference.
+            unsafe { (self.tuple_set)(tuple.object(), position as isize, object) };
+        }
+        let names = if named.is_empty() {
+            None
+        } else {
+            // SAFETY: the lock is held.
+            let names = Ref::take(self, unsafe { (self.dict_new)() })?;
+            for (name, object) in named {
+                // SAFETY: a live dictionary, name and object; the dictionary takes references of its own.
+                unsafe {
+                    (self.dict_set)(names.object(), name, object);
+                    (self.decrease)(object);
+                }
+            }
+            Some(names)
+        };
+        let names = names.as_ref().map_or(std::ptr::null_mut(), Ref::object);
+        // SAFETY: a live function, a tuple, a dictionary or null.
+        Ref::take(self, unsafe { (self.call)(function, tuple.object(), names) })
+    }
+
     /// A new reference to `object`.
     pub fn share(&self, object: Object) -> Object {
         // SAFETY: the lock is held; a live object.
