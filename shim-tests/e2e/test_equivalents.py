@@ -15,15 +15,20 @@ def attention(q, k, v, bias, causal):
 for heads, rows, columns, depth in ((2, 5, 7, 4), (3, 8, 8, 16), (1, 1, 6, 8)):
     q, k, v = (torch.randn(2, heads, n, depth, requires_grad=True) for n in (rows, columns, columns))
     bias = torch.randn(2, heads, rows, columns, requires_grad=True)
+    first = lambda t: t.detach().transpose(1, 2).contiguous().cuda()
+    grad = torch.randn(2, heads, rows, depth)
+    seen = torch.ones(rows, columns, dtype=torch.bool)
     for causal in (False, True):
-        want = attention(q, k, v, None, causal)
-        grad = torch.randn_like(want)
-        wants = torch.autograd.grad(want, (q, k, v), grad)
         # cuDNN's takes a bias since 2.6.
         with_cudnn = hasattr(ops, "_cudnn_attention_forward")
         for op in (ops._scaled_dot_product_flash_attention, ops._scaled_dot_product_efficient_attention,
                    *([ops._scaled_dot_product_cudnn_attention] if with_cudnn else [])):
             a = [t.detach().cuda().requires_grad_() for t in (q, k, v)]
+            flash = op is ops._scaled_dot_product_flash_attention
+            # The flash kernel's mask starts from the bottom right since 2.2, the others' from the top left.
+            start = columns - rows if flash and torch.__version__ >= "2.2" else 0
+            want = attention(q, k, v, seen.tril(start) if causal else None, False)
+            wants = torch.autograd.grad(want, (q, k, v), grad)
             more = () if op is ops._scaled_dot_product_flash_attention else (None, True)
             got = op(*a, *more, is_causal=causal)[0]
             near(f"{op} {causal}", got, want)
@@ -38,11 +43,16 @@ for heads, rows, columns, depth in ((2, 5, 7, 4), (3, 8, 8, 16), (1, 1, 6, 8)):
         near("gradient with bias", x, y)
     if not with_cudnn and torch.__version__ < "2.5":
         continue  # the forms below took other arguments
-    first = lambda t: t.detach().transpose(1, 2).contiguous().cuda()
     got = ops._flash_attention_forward(first(q), first(k), first(v), None, None, rows, columns, 0.0, False, False)[0]
     near("flash forward", got.transpose(1, 2), attention(q, k, v, None, False))
     got = ops._efficient_attention_forward(first(q), first(k), first(v), None, None, None, rows, columns, 0.0, 1)[0]
     near("efficient forward", got.transpose(1, 2), attention(q, k, v, None, True))
+
+# Queries that see no key get zeros.
+q, k = torch.randn(1, 1, 4, 8).cuda(), torch.randn(1, 1, 2, 8).cuda()
+if torch.__version__ >= "2.5":
+    out = ops._scaled_dot_product_flash_attention(q, k, k, 0.0, True)[0]
+    assert out[0, 0, :2].abs().sum() == 0 and out.isfinite().all(), out
 
 # Dropout: the mask of the backward pass is the forward pass's: the output is linear in the values.
 q, k, v = (torch.randn(1, 2, 6, 8).cuda().requires_grad_() for _ in range(3))
@@ -266,9 +276,11 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     compiled = torch.compile(twin)
     second = torch.compile(lambda t: torch.relu(t) + 1)
+    third = torch.compile(lambda t: t.to("cuda") + 1)
     near("compiled", compiled(x.cuda()), net(x))
     compiled(x.cuda()).sum().backward()
     same("second", second(x.cuda()), torch.relu(x) + 1)
+    same("third", third(x), x + 1)
 ours = [str(item.message) for item in caught if "gpucompat" in str(item.message)]
 assert len(ours) == 1 and "uncompiled" in ours[0], ours
 net(x).sum().backward()
@@ -294,5 +306,52 @@ if torch.__version__ >= "2.5":
 if "dtype" in torch.ops.aten.mm.overloads():
     h, k = a.half(), b.half()
     near("mm.dtype", torch.mm(h.cuda(), k.cuda(), out_dtype=torch.float32), h.float() @ k.float())
+""",
+    )
+
+
+def test_what_surrounds_an_operator_is_the_devices(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+# The CPU's autocast is not meant for device tensors.
+x, w = torch.randn(4, 5), torch.randn(6, 5)
+with torch.autocast("cpu", dtype=torch.bfloat16):
+    got = F.linear(x.cuda(), w.cuda())
+    near("cpu autocast", got, x.double().mm(w.double().t()).float())
+    near("after it", torch.mm(x.cuda(), w.cuda().t()), x.double().mm(w.double().t()).float())
+# Generators by position and by name, of the device.
+rates = torch.full((1000,), 4.0)
+first = torch.poisson(rates.cuda(), torch.Generator("cuda").manual_seed(3))
+second = torch.poisson(rates.cuda(), generator=torch.Generator("cuda").manual_seed(3))
+same("seeded", first, second.cpu())
+assert 3.5 < first.mean().item() < 4.5
+# Numbers beyond a tensor's type.
+same("half", torch.tensor(0.25, dtype=torch.float16, device="cuda") * 65536.0, torch.tensor(16384.0, dtype=torch.float16))
+same("uint8", torch.tensor([1, 2], dtype=torch.uint8, device="cuda") + 300, torch.tensor([1, 2], dtype=torch.uint8) + 300)
+# A CUDA solver's name.
+a = torch.randn(5, 4)
+near("svd", torch.linalg.svd(a.cuda(), driver="gesvd").S, torch.linalg.svd(a).S)
+near("svdvals", torch.linalg.svdvals(a.cuda(), driver="gesvdj"), torch.linalg.svdvals(a))
+# Views of nested and parts of sparse tensors see writes.
+nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], device="cuda")
+nested.unbind()[0].zero_()
+assert [part.cpu().tolist() for part in nested.unbind()] == [[0, 0], [1, 1, 1]]
+alias = nested.detach()
+alias.mul_(2)
+assert nested.unbind()[1].cpu().tolist() == [2, 2, 2]
+sparse = torch.eye(3).to_sparse().cuda()
+values = sparse._values()
+sparse.mul_(5)
+same("parts", values, torch.full((3,), 5.0))
+rows = torch.eye(3).to_sparse_csr().cuda()
+rows.copy_(torch.eye(3).to_sparse_csr().cuda() * 7)
+same("compressed copy", rows.to_dense(), torch.eye(3) * 7)
+same("one entry", torch.sparse_coo_tensor([[0]], [3.0], (1,)).cuda().to_dense(), torch.tensor([3.0]))
+try:
+    torch.randn(5, 4)[torch.tensor([1, 2]).cuda()]
+    raise SystemExit("host values by device indices")
+except RuntimeError:
+    pass
 """,
     )

@@ -13,14 +13,16 @@ const CAPTURE_UNSUPPORTED: DriverError = DriverError(900);
 /// A stream of a device's, with that device's context current while it is used.
 pub struct Queue {
     stream: Stream,
+    reads_pageable_memory: bool,
     _entered: Entered,
 }
 
 impl Queue {
     /// The stream `handle` of device number `device`; a null handle is that device's default stream.
     pub fn of(device: i32, handle: usize) -> Result<Queue, DriverError> {
-        let entered = primary(device)?.enter()?;
-        Ok(Queue { stream: Stream(handle as _), _entered: entered })
+        let (context, reads_pageable_memory) = primary(device)?;
+        let entered = context.enter()?;
+        Ok(Queue { stream: Stream(handle as _), reads_pageable_memory, _entered: entered })
     }
 
     /// An error if the stream records a graph: what is computed on the host cannot be part of one.
@@ -38,14 +40,15 @@ impl Queue {
     }
 
     /// Queues a copy to the device. From pageable memory, which is what PyTorch's host tensors are, the bytes
-    /// have been read when this returns.
+    /// have been read when this returns: at once, or after a wait where the device reads pageable memory by itself.
     /// Source: <https://docs.nvidia.com/cuda/cuda-driver-api/api-sync-behavior.html>.
     ///
     /// # Safety
     /// `host` points to `bytes` of readable memory, kept until [`Queue::wait`] if it is page-locked.
     pub unsafe fn write(&self, device: usize, host: usize, bytes: usize) -> Result<(), DriverError> {
         // SAFETY: the caller's promise; the driver checks the device address.
-        check(unsafe { (driver()?.copy_to_device)(device as u64, host as _, bytes, self.stream.0) })
+        check(unsafe { (driver()?.copy_to_device)(device as u64, host as _, bytes, self.stream.0) })?;
+        if self.reads_pageable_memory { self.wait() } else { Ok(()) }
     }
 
     /// Queues a copy between any two addresses.
@@ -63,17 +66,18 @@ impl Queue {
     }
 }
 
-/// The context that PyTorch uses a device by. Behind no lock: a child may be forked at any moment.
-fn primary(device: i32) -> Result<Context, DriverError> {
+/// The context that PyTorch uses a device by, and whether the device reads pageable memory by itself. Behind no lock: a child may be forked at any moment.
+fn primary(device: i32) -> Result<(Context, bool), DriverError> {
     const DEVICES: usize = 64;
-    static CONTEXTS: [OnceLock<Context>; DEVICES] = [const { OnceLock::new() }; DEVICES];
+    static CONTEXTS: [OnceLock<(Context, bool)>; DEVICES] = [const { OnceLock::new() }; DEVICES];
     let slot = usize::try_from(device).ok().and_then(|index| CONTEXTS.get(index));
     let slot = slot.ok_or(DriverError::INVALID_DEVICE)?;
     match slot.get() {
-        Some(context) => Ok(*context),
+        Some(known) => Ok(*known),
         None => Ok(*slot.get_or_init({
-            let context = Device(device).primary_context()?;
-            move || context
+            let device = Device(device);
+            let known = (device.primary_context()?, device.reads_pageable_memory());
+            move || known
         })),
     }
 }

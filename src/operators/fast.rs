@@ -155,7 +155,8 @@ unsafe extern "C" fn enter(capsule: Object, given: *const Object, count: isize, 
             let names = python.items(names);
             // SAFETY: as above.
             let values = unsafe { std::slice::from_raw_parts(given.add(count as usize), names.len()) };
-            names.into_iter().zip(values.iter().copied()).collect()
+            // PyTorch makes a new text of each name at each call; those of the plans are interned.
+            names.into_iter().map(|name| python.interned(name)).zip(values.iter().copied()).collect()
         };
         let given = Given { positional, named };
         let fast = ground::standing(python).map_or(Err(NotPlain), |ground| plan.serve(ground, &given));
@@ -190,7 +191,7 @@ impl Plan {
         }
         let device = operands.tensors.first().ok_or(NotPlain)?.described.device;
         let elsewhere = operands.tensors.iter().any(|operand| operand.described.device != device);
-        if elsewhere || overlap(&operands.tensors) {
+        if elsewhere || overlap(&operands.tensors) || ground.host_autocasts() {
             return Err(NotPlain);
         }
         let stream = ground.tensors.current_stream(device).ok_or(NotPlain)?;

@@ -33,6 +33,9 @@ pub(super) struct Ground {
     pub(super) host_room: usize,
     pub(super) write_back: usize,
     pub(super) lift: usize,
+    /// `_host_autocasts`, and what it answers for yes.
+    host_autocast: usize,
+    truth_value: usize,
 }
 
 /// A host tensor of no dimension, and its form.
@@ -88,7 +91,7 @@ fn ground(
     else {
         return None;
     };
-    let &[falsehood, host_room, write_back, lift] = rest else { return None };
+    let &[falsehood, host_room, write_back, lift, host_autocast, truth_value] = rest else { return None };
     let scalar = |like: Object| match tensors.kind(python, like) {
         Kind::Host(described) => {
             Some(Scalar { like: kept(like), bytes: described.bytes, form: described.form })
@@ -112,6 +115,8 @@ fn ground(
         host_room: kept(host_room),
         write_back: kept(write_back),
         lift: kept(lift),
+        host_autocast: kept(host_autocast),
+        truth_value: kept(truth_value),
     })
 }
 
@@ -133,6 +138,13 @@ pub(super) fn standing(python: &'static Python) -> Option<&'static Ground> {
 }
 
 impl Ground {
+    /// Whether the CPU's autocast is on, which is not meant for copies of device tensors: the Python replacement
+    /// switches it off around the operator.
+    pub(super) fn host_autocasts(&self) -> bool {
+        let answer = self.python.call_with(self.host_autocast as Object, Vec::new(), Vec::new());
+        answer.is_some_and(|answer| answer.object() as usize == self.truth_value)
+    }
+
     /// The type's address; types live as long as their objects, and those compared with live for good.
     pub(super) fn type_of(&self, object: Object) -> usize {
         // SAFETY: the lock is held; a live object.

@@ -267,6 +267,28 @@ impl Python {
         Ref::take(self, unsafe { (self.call)(function, tuple.object(), names) })
     }
 
+    /// The interned text of the same characters, which lives as long as the interpreter holds one elsewhere: names of
+    /// arguments do. A borrowed reference.
+    pub fn interned(&self, text: Object) -> Object {
+        // SAFETY: the lock is held; null for what is no text.
+        let bytes = unsafe { (self.text_bytes)(text) };
+        if bytes.is_null() {
+            // SAFETY: the lock is held.
+            unsafe { (self.clear_error)() };
+            return text;
+        }
+        // SAFETY: the characters of a live text.
+        let interned = unsafe { (self.intern)(bytes) };
+        if interned.is_null() {
+            // SAFETY: the lock is held.
+            unsafe { (self.clear_error)() };
+            return text;
+        }
+        // SAFETY: a reference that we own; the plan's own keeps a known name alive, an unknown one is not used.
+        unsafe { (self.decrease)(interned) };
+        interned
+    }
+
     /// A new reference to `object`.
     pub fn share(&self, object: Object) -> Object {
         // SAFETY: the lock is held; a live object.

@@ -47,13 +47,26 @@ def _kept(seed, shape, dropout):
     return torch.empty(shape, device="cpu").bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
 
 
+def _finite(log_sum):
+    """0 for rows that see no key, whose weights are all 0."""
+    return log_sum.masked_fill(log_sum == -torch.inf, 0)
+
+
+# Since 2.2 the flash kernel's causal mask starts from the bottom right, before from the top left.
+_FLASH_FROM_THE_END = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 2)
+
+
+def _flash_diagonal(rows, columns):
+    return columns - rows if _FLASH_FROM_THE_END else 0
+
+
 def _attend(query, key, value, bias, dropout, causal, scale, last=0):
     """The output, the log-sum-exp, and the seed of the dropout (0 without)."""
     keys, values = _heads_alike(query, key, value)
     seed = int(torch.randint(1 << 62, (), device="cpu")) if dropout > 0 else 0
     scores = _scores(query, keys, bias, causal, scale, last)
     log_sum = scores.logsumexp(-1)
-    weights = (scores - log_sum.unsqueeze(-1)).exp_()
+    weights = (scores - _finite(log_sum).unsqueeze(-1)).exp_()
     if dropout > 0:
         weights *= _kept(seed, weights.shape, dropout)
     return (weights @ values.float()).to(query.dtype), log_sum, seed
@@ -63,7 +76,7 @@ def _attend_backward(grad, query, key, value, bias, out, log_sum, seed, dropout,
     """The gradients of query, key, value and the scores."""
     keys, values = _heads_alike(query, key, value)
     grad, q, k, v = grad.float(), query.float(), keys.float(), values.float()
-    log_sum = log_sum[..., : query.size(2)].unsqueeze(-1)
+    log_sum = _finite(log_sum[..., : query.size(2)]).unsqueeze(-1)
     weights = (_scores(query, keys, bias, causal, scale, last) - log_sum).exp_()
     kept = _kept(seed, weights.shape, dropout) if dropout > 0 else 1.0
     d_value = (weights * kept).transpose(-2, -1) @ grad
@@ -87,13 +100,14 @@ def _none(dtype=torch.int32):
     return torch.empty(0, dtype=dtype, device="cpu")
 
 
-# -- As scaled_dot_product_attention calls them: causal from the top left ---------------------------------------------
+# -- As scaled_dot_product_attention calls them: causal from the top left, but flash ---------------------------------------------
 
 
 @equivalent("_scaled_dot_product_flash_attention")
 def sdp_flash(query, key, value, dropout_p=0.0, is_causal=False, return_debug_mask=False, *, scale=None):
-    """Without bias."""
-    out, log_sum, seed = _attend(query, key, value, None, dropout_p, is_causal, scale)
+    """Without bias; causal from the bottom right, as the kernel is."""
+    last = _flash_diagonal(query.size(2), key.size(2))
+    out, log_sum, seed = _attend(query, key, value, None, dropout_p, is_causal, scale, last)
     return out, log_sum, _none(), _none(), query.size(2), key.size(2), *_state(seed), _none(query.dtype)
 
 
@@ -101,8 +115,9 @@ def sdp_flash(query, key, value, dropout_p=0.0, is_causal=False, return_debug_ma
 def sdp_flash_backward(grad_out, query, key, value, out, logsumexp, cum_seq_q, cum_seq_k, max_q, max_k, dropout_p, is_causal,
                        seed, offset, *, scale=None):
     """The gradients of query, key and value."""
+    last = _flash_diagonal(query.size(2), key.size(2))
     return _attend_backward(
-        grad_out, query, key, value, None, out, logsumexp, int(seed), dropout_p, is_causal, scale
+        grad_out, query, key, value, None, out, logsumexp, int(seed), dropout_p, is_causal, scale, last
     )[:3]
 
 
@@ -139,9 +154,9 @@ def sdp_cudnn(query, key, value, attn_bias, compute_log_sumexp, dropout_p=0.0, i
 
 @equivalent("_cudnn_attention_forward")
 def cudnn_forward(query, key, value, attn_bias, cum_seq_q, cum_seq_k, max_q, max_k, compute_log_sumexp, dropout_p=0.0,
-                  is_causal=False, return_debug_mask=False, *, scale=None):
+                  is_causal=False, return_debug_mask=False, *, scale=None, **others):
     """The same, as extensions call it."""
-    _only_dense("_cudnn_attention_forward", cum_seq_q)
+    _only_dense("_cudnn_attention_forward", cum_seq_q, **others)
     return sdp_cudnn(query, key, value, attn_bias, compute_log_sumexp, dropout_p, is_causal, scale=scale)
 
 
@@ -166,17 +181,17 @@ def _only_dense(name, cumulative, **others):
     if cumulative is not None and cumulative.numel():
         _refuse_attention(name, "with sequences of several lengths in one batch")
     for what, value in others.items():
-        if value is not None and value != -1:
+        if value is not None and not (isinstance(value, int) and value == -1):
             _refuse_attention(name, f"with {what}")
 
 
 @equivalent("_flash_attention_forward")
 def flash_forward(query, key, value, cum_seq_q, cum_seq_k, max_q, max_k, dropout_p, is_causal, return_debug_mask, *,
-                  scale=None, window_size_left=None, window_size_right=None, seqused_k=None, alibi_slopes=None):
+                  scale=None, window_size_left=None, window_size_right=None, seqused_k=None, alibi_slopes=None, **others):
     """Causal from the bottom right."""
     _only_dense("_flash_attention_forward", cum_seq_q, window_size_left=window_size_left,
-                window_size_right=window_size_right, seqused_k=seqused_k, alibi_slopes=alibi_slopes)
-    last = key.size(1) - query.size(1)
+                window_size_right=window_size_right, seqused_k=seqused_k, alibi_slopes=alibi_slopes, **others)
+    last = _flash_diagonal(query.size(1), key.size(1))
     out, log_sum, seed = _attend(*_heads_first(query, key, value), None, dropout_p, is_causal, scale, last)
     return out.transpose(1, 2).contiguous(), log_sum, *_state(seed), _none(query.dtype)
 
@@ -187,7 +202,7 @@ def flash_backward(grad_out, query, key, value, out, logsumexp, cum_seq_q, cum_s
     """The gradients of query, key and value."""
     _only_dense("_flash_attention_backward", cum_seq_q, window_size_left=window_size_left,
                 window_size_right=window_size_right)
-    last = key.size(1) - query.size(1)
+    last = _flash_diagonal(query.size(1), key.size(1))
     grad, q, k, v, o = _heads_first(grad_out, query, key, value, out)
     gradients = _attend_backward(grad, q, k, v, None, o, logsumexp, int(seed), dropout_p, is_causal, scale, last)
     return tuple(item.transpose(1, 2).contiguous() for item in gradients[:3])

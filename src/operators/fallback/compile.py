@@ -6,8 +6,17 @@ def _uses_device(graph, inputs):
     held = [*graph.parameters(), *graph.buffers(), *inputs]
     if any(isinstance(item, torch.Tensor) and item.device.type == "cuda" for item in held):
         return True
-    devices = (node.kwargs.get("device") for node in graph.graph.nodes)
-    return any(device is not None and torch.device(device).type == "cuda" for device in devices)
+    return any(_makes_device_tensors(node) for node in graph.graph.nodes)
+
+
+def _makes_device_tensors(node):
+    example = node.meta.get("example_value", node.meta.get("val"))
+    if isinstance(example, torch.Tensor) and example.device.type == "cuda":
+        return True
+    if node.op == "call_method" and node.target == "cuda":
+        return True
+    words = (str(item) for item in (*node.args, *node.kwargs.values()) if isinstance(item, (str, torch.device)))
+    return any(word.startswith("cuda") for word in words)
 
 
 def _keep_device_graphs_eager():

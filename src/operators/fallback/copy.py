@@ -24,6 +24,17 @@ def copy_(self, source, non_blocking=False):
     return self
 
 
+def copy_structure_(self, source, non_blocking=False):
+    """`self.copy_(source)` of sparse and nested tensors, to or from a device."""
+    host = to_host(source) if source.is_cuda else source
+    if not self.is_cuda:
+        return self.copy_(host)
+    target = to_host(self)
+    target.copy_(host)
+    write_back(self, target)
+    return self
+
+
 def _refuse_partial_overlap(target, source):
     """PyTorch's own error for a copy onto a part of its source: which elements would be read first is open."""
     distance = abs(target.data_ptr() - source.data_ptr())
@@ -36,6 +47,7 @@ def _refuse_partial_overlap(target, source):
 
 # Page-locked tensors of copies that may still run, with the event after each: kept until it has passed.
 _in_flight = []
+_flying = threading.Lock()
 
 
 def _copy_bytes(target, source, size, non_blocking):
@@ -55,8 +67,9 @@ def _copy_bytes(target, source, size, non_blocking):
         copy_within(target.data_ptr(), source.data_ptr(), size, device)
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(device))
-        _in_flight[:] = [row for row in _in_flight if not row[0].query()]
-        _in_flight.append((event, host))
+        with _flying:
+            _in_flight[:] = [row for row in _in_flight if not row[0].query()]
+            _in_flight.append((event, host))
     elif target.is_cuda:
         copy_out(target.data_ptr(), source.data_ptr(), size, device)
     else:

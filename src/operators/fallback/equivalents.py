@@ -442,6 +442,21 @@ def amp_update_scale(self, growth_tracker, found_inf, scale_growth_factor, scale
     return self
 
 
+# -- Decompositions that take the name of a CUDA solver ----------------------------------------------------------------
+
+
+@equivalent("_linalg_svd")
+def linalg_svd(A, full_matrices=False, compute_uv=True, *, driver=None):
+    """The host has one solver, whichever is asked for."""
+    return aten._linalg_svd.default(A, full_matrices, compute_uv)
+
+
+@equivalent("_linalg_svd.U")
+def linalg_svd_out(A, full_matrices=False, compute_uv=True, *, driver=None, U, S, Vh):
+    """The same into given tensors."""
+    return aten._linalg_svd.U(A, full_matrices, compute_uv, U=U, S=S, Vh=Vh)
+
+
 # -- CPU kernels that are not enough ----------------------------------------------------------------------------------
 
 

@@ -25,6 +25,14 @@ NATIVE_STRUCTURE = frozenset(
     """.split()
 )
 
+# Views of a nested tensor's buffer.
+NATIVE_NESTED = frozenset(
+    """
+    unbind.int select.int transpose.int view squeeze squeeze.dim unsqueeze narrow chunk split_with_sizes
+    _nested_get_values
+    """.split()
+)
+
 # Replaced by functions of device tensors, made of the overload: copies, and products by whoever is faster.
 DIRECT = {
     "copy_": lambda op: copy_,
@@ -137,9 +145,11 @@ def _noted(name, treatment, function):
     return run
 
 
-def _function(name, treatment, op):
+def _function(name, treatment, op, key):
     if treatment == "refused":
         return refusal(name)
+    if key != "CUDA":
+        return copy_structure_ if name == "copy_" else replacement(op)
     return DIRECT[name](op) if name in DIRECT else replacement(op, EQUIVALENTS.get(name))
 
 
@@ -153,7 +163,7 @@ def _replace(library, key, table, told):
             continue
         if treatment == "native":
             continue
-        function = _function(name, treatment, op)
+        function = _function(name, treatment, op, key)
         library.impl(name, _noted(name, treatment, function) if told else function, key)
         count += 1
     return count
@@ -162,7 +172,8 @@ def _replace(library, key, table, told):
 def structure_treatments(key):
     """What happens to each operator of sparse or nested tensors."""
     on_host = _registrations(STRUCTURES[key])
-    rank = lambda name: "native" if name in NATIVE_STRUCTURE else "cpu" if name in on_host else "refused"
+    native = NATIVE_STRUCTURE | NATIVE_NESTED if key == "NestedTensorCUDA" else NATIVE_STRUCTURE
+    rank = lambda name: "native" if name in native else "cpu" if name in on_host else "refused"
     return {name: rank(name) for name in sorted(_registrations(key))}
 
 

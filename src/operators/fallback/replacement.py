@@ -53,11 +53,13 @@ _HIDDEN_WRITES = {
     "rrelu_with_noise_": ("noise",),
 }
 
-# Operators that take host tensors beside device tensors, as PyTorch's own kernels do: indices, lengths, what is copied.
+# Operators that take host tensors beside device tensors, as PyTorch's own kernels do: indices, lengths, what is copied,
+# the scalars of `_foreach_…`, the structure of nested tensors.
 _TAKE_HOST_TENSORS = frozenset(
     """
     index index_put index_put_ _index_put_impl_ _unsafe_index _unsafe_index_put _pack_padded_sequence
-    _pad_packed_sequence _cudnn_rnn _cudnn_rnn_backward _copy_from copy segment_reduce
+    _pad_packed_sequence _cudnn_rnn _cudnn_rnn_backward _copy_from copy segment_reduce _foreach_copy _foreach_copy_
+    _foreach_addcdiv _foreach_addcdiv_ _foreach_addcmul _foreach_addcmul_ _nested_from_padded
     """.split()
 )
 
@@ -129,6 +131,7 @@ def _join_storages(call):
 
 
 _NUMBERS = (int, float, complex, bool)
+_WHOLE_TYPES = (torch.uint8, torch.int8, torch.int16, torch.int32)
 
 
 def _numbers_as_tensors(arguments, args):
@@ -143,7 +146,12 @@ def _numbers_as_tensors(arguments, args):
         if like.dim() > 0 and dtype.is_floating_point and like.dtype == dtype:
             # Unrounded, as PyTorch's kernels take numbers; a tensor without dimensions promotes nothing here.
             dtype = torch.float64
-        return torch.scalar_tensor(value, dtype=dtype)
+        if like.dim() > 0 and dtype in _WHOLE_TYPES:
+            dtype = torch.int64
+        try:
+            return torch.scalar_tensor(value, dtype=dtype)
+        except RuntimeError:  # beyond the type: arithmetic operators take the number itself
+            return value
 
     return [
         tensor(value) if type(value) in _NUMBERS and argument.kind == "tensor" else value
@@ -167,6 +175,8 @@ def _computed(function, args, kwargs, written):
         narrow = next((item.dtype for item in _tensors([*args, *kwargs.values()]) if item.dtype in _WIDER), None)
         if narrow is None or not any(part in str(error) for part in _UNKNOWN_TYPE):
             raise
+    for value, host in written:
+        host.copy_(to_host(value))  # what was written before the type was refused
     wide = {}
 
     def widen(value):
@@ -219,10 +229,12 @@ def replacement(op, function=None):
     returns = [frozenset(item.alias_info.before_set) if item.alias_info and item.alias_info.is_write else None
                for item in schema.returns]
     takes_generator = "generator" in by_name and by_name["generator"].kind == "generator"
+    generator_position = next((place for place, item in enumerate(arguments) if item.kind == "generator"), None)
     is_random = torch.Tag.nondeterministic_seeded in op.tags and not takes_generator
 
     tensor_positions = [index for index, item in enumerate(arguments) if item.kind == "tensor" and not item.written]
     takes_host_tensors = base in _TAKE_HOST_TENSORS or "ctc_loss" in base
+    takes_host_indices = takes_host_tensors and "index" in base
 
     def convert(call, argument, value):
         kind = argument.kind
@@ -249,10 +261,13 @@ def replacement(op, function=None):
         return value
 
     def compute(call, host_args, host_kwargs):
-        if is_random and call.device is not None:
-            with _seeded(host_generator(None, call.device)):
-                return _computed(function, host_args, host_kwargs, call.written)
-        return _computed(function, host_args, host_kwargs, call.written)
+        with contextlib.ExitStack() as around:
+            if _host_autocasts():
+                # Autocast of the CPU is not meant for tensors of a device, whose copies these are.
+                around.enter_context(torch.autocast("cpu", enabled=False))
+            if is_random and call.device is not None:
+                around.enter_context(_seeded(host_generator(None, call.device)))
+            return _computed(function, host_args, host_kwargs, call.written)
 
     def check_devices(call, args):
         for value in args:
@@ -272,6 +287,8 @@ def replacement(op, function=None):
         host_kwargs = {name: convert(call, by_name[name], value) for name, value in kwargs.items()} if kwargs else kwargs
         if not takes_host_tensors and call.device is not None and call.copies:
             check_devices(call, args)
+        elif takes_host_indices and call.device is not None:
+            check_devices(call, args[:1])
         if call.written and len(call.copies) > 1 and _shares_storage(call):
             _join_storages(call)
             host_args = [_joined(call, value, host) for value, host in zip(args, host_args)]
@@ -279,7 +296,14 @@ def replacement(op, function=None):
         if kwargs and host_kwargs.get("pin_memory"):
             host_kwargs["pin_memory"] = False
         if takes_generator and call.device is not None:
-            host_kwargs = {**host_kwargs, "generator": host_generator(kwargs.get("generator"), call.device)}
+            place = generator_position
+            given = args[place] if place < len(args) else kwargs.get("generator")
+            if isinstance(given, torch.Generator) or given is None:
+                given = host_generator(given, call.device)
+            if place < len(args):
+                host_args[place] = given
+            else:
+                host_kwargs = {**host_kwargs, "generator": given}
         result = compute(call, host_args, host_kwargs)
         for value, host in call.written:
             write_back(value, host)

@@ -8,12 +8,20 @@ ever routed back through a replacement.
 """
 
 import contextlib
+import functools
 import sys
 import threading
 import time
 import warnings
 
 import torch
+
+
+try:
+    torch.is_autocast_enabled("cpu")
+    _host_autocasts = functools.partial(torch.is_autocast_enabled, "cpu")
+except TypeError:  # before 2.4
+    _host_autocasts = torch.is_autocast_cpu_enabled
 
 
 def _check(code):
@@ -106,6 +114,17 @@ def _mapped(tensor, move):
     return torch.sparse_compressed_tensor(*parts, tensor.size(), layout=tensor.layout, check_invariants=False)
 
 
+def _parts(tensor):
+    """The plain tensors that a sparse or nested tensor consists of; a nested one's size must not have changed."""
+    if tensor.is_nested:
+        return [tensor.values()]
+    if tensor.layout is torch.sparse_coo:
+        return [tensor._indices(), tensor._values()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
+
+
 def to_host(tensor, read=True):
     """A host copy with the same sizes and strides; `read=False` leaves a dense one's contents open."""
     mapped = _mapped(tensor, to_host)
@@ -139,7 +158,15 @@ def to_device(host, device):
 def write_back(tensor, host):
     """Puts a mutated host copy back, resizing the original as the operator resized the copy."""
     if tensor.layout is not torch.strided or tensor.is_nested:
-        tensor.data = to_device(host, tensor.device)
+        parts, host_parts = _parts(tensor), _parts(host)
+        if tensor.layout == host.layout and all(part.size() == other.size() for part, other in zip(parts, host_parts)):
+            # The same structure: what shares the parts sees the writes.
+            for part, other in zip(parts, host_parts):
+                write_back(part, other)
+            if tensor.layout is torch.sparse_coo and tensor.is_coalesced() != host.is_coalesced():
+                tensor._coalesced_(host.is_coalesced())
+        else:
+            tensor.data = to_device(host, tensor.device)
         return
     # What is stored are the bytes behind the lazy flags, which the original keeps.
     if host.is_conj() != tensor.is_conj():

@@ -8,6 +8,11 @@ def _keys(tensor):
 
 def _survey():
     """Called at the first call of an accelerated operator; 1 if the fast path can be taken from now on."""
+    with torch.inference_mode(False):  # whose tensors have fewer keys
+        return _survey_plain()
+
+
+def _survey_plain():
     host, device = torch.empty(2, device="cpu"), torch.empty(2, device="cuda")
     conjugated = torch.ops.aten._conj(torch.empty(2, dtype=torch.complex64, device="cpu"))
     others = [
@@ -22,7 +27,7 @@ def _survey():
     )
     objects = (
         torch.Tensor, torch.nn.Parameter, int, float, bool, complex, single, double, whole, list, tuple, None, False,
-        _standing_room, write_back, _lift,
+        _standing_room, write_back, _lift, _host_autocasts, True,
     )
     return _calibrate(samples, types, objects)
 
