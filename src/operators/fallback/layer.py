@@ -195,6 +195,13 @@ def _keep_cudnn_off():
         flag.getter, flag.setter = get_enabled, set_enabled
 
 
+def _let_threads_finish():
+    """Before the interpreter ends: a thread of autograd's may be waiting for Python's lock to drop what it holds, and
+    Python ends such a thread in the middle of C++ that does not allow it, which aborts the process. While this sleeps
+    the lock is free."""
+    time.sleep(0.01)
+
+
 def attach(told, products):
     """Replaces the operators; the number that were. `told`: the log gets the first call of each; `products`: who
     multiplies matrices, auto, library or cpu."""
@@ -213,6 +220,7 @@ def attach(told, products):
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):
         torch.backends.cuda.enable_cudnn_sdp(False)
+    atexit.register(_let_threads_finish)
     _watch_extensions()
     _keep_device_graphs_eager()
     return count

@@ -148,10 +148,9 @@ def _numbers_as_tensors(arguments, args):
             dtype = torch.float64
         if like.dim() > 0 and dtype in _WHOLE_TYPES:
             dtype = torch.int64
-        try:
-            return torch.scalar_tensor(value, dtype=dtype)
-        except RuntimeError:  # beyond the type: arithmetic operators take the number itself
-            return value
+        if dtype.is_floating_point and torch.finfo(dtype).max < abs(value) < float("inf"):
+            return value  # beyond the type: arithmetic operators take the number itself
+        return torch.scalar_tensor(value, dtype=dtype)
 
     return [
         tensor(value) if type(value) in _NUMBERS and argument.kind == "tensor" else value

@@ -7,6 +7,7 @@ What lives here: the first of the files that `operators::attach` runs, in order,
 ever routed back through a replacement.
 """
 
+import atexit
 import contextlib
 import functools
 import sys
