@@ -33,7 +33,8 @@ pub(super) struct Ground {
     pub(super) host_room: usize,
     pub(super) write_back: usize,
     pub(super) lift: usize,
-    /// `_host_autocasts`, and what it answers for yes.
+    /// `_any_autocasts`, `_host_autocasts`, and what they answer for yes.
+    any_autocast: usize,
     host_autocast: usize,
     truth_value: usize,
 }
@@ -91,7 +92,9 @@ fn ground(
     else {
         return None;
     };
-    let &[falsehood, host_room, write_back, lift, host_autocast, truth_value] = rest else { return None };
+    let &[falsehood, host_room, write_back, lift, any_autocast, host_autocast, truth_value] = rest else {
+        return None;
+    };
     let scalar = |like: Object| match tensors.kind(python, like) {
         Kind::Host(described) => {
             Some(Scalar { like: kept(like), bytes: described.bytes, form: described.form })
@@ -115,6 +118,7 @@ fn ground(
         host_room: kept(host_room),
         write_back: kept(write_back),
         lift: kept(lift),
+        any_autocast: kept(any_autocast),
         host_autocast: kept(host_autocast),
         truth_value: kept(truth_value),
     })
@@ -141,8 +145,12 @@ impl Ground {
     /// Whether the CPU's autocast is on, which is not meant for copies of device tensors: the Python replacement
     /// switches it off around the operator.
     pub(super) fn host_autocasts(&self) -> bool {
-        let answer = self.python.call_with(self.host_autocast as Object, Vec::new(), Vec::new());
-        answer.is_some_and(|answer| answer.object() as usize == self.truth_value)
+        let says_yes = |question: usize| {
+            let answer = self.python.call_with(question as Object, Vec::new(), Vec::new());
+            answer.is_some_and(|answer| answer.object() as usize == self.truth_value)
+        };
+        // The first question is the cheaper one.
+        says_yes(self.any_autocast) && says_yes(self.host_autocast)
     }
 
     /// The type's address; types live as long as their objects, and those compared with live for good.

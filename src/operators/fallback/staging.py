@@ -23,6 +23,7 @@ try:
     _host_autocasts = functools.partial(torch.is_autocast_enabled, "cpu")
 except TypeError:  # before 2.4
     _host_autocasts = torch.is_autocast_cpu_enabled
+_any_autocasts = getattr(torch._C, "_is_any_autocast_enabled", _host_autocasts)
 
 
 def _check(code):

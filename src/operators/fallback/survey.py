@@ -27,7 +27,7 @@ def _survey_plain():
     )
     objects = (
         torch.Tensor, torch.nn.Parameter, int, float, bool, complex, single, double, whole, list, tuple, None, False,
-        _standing_room, write_back, _lift, _host_autocasts, True,
+        _standing_room, write_back, _lift, _any_autocasts, _host_autocasts, True,
     )
     return _calibrate(samples, types, objects)
 
