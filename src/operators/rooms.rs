@@ -3,9 +3,8 @@
 //! A room is taken out while it is used, so nobody else sees it; what it holds when it comes back is of no
 //! interest to anyone.
 
-use std::collections::HashMap;
-
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 use super::python::Ref;
 use super::torch::Form;
@@ -33,7 +32,7 @@ pub struct Rooms {
 
 #[derive(Default)]
 struct Standing {
-    by_form: HashMap<Form, Vec<Room>>,
+    by_form: FxHashMap<Form, Vec<Room>>,
     bytes: usize,
 }
 
