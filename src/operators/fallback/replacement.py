@@ -175,7 +175,10 @@ def _computed(function, args, kwargs, written):
         if narrow is None or not any(part in str(error) for part in _UNKNOWN_TYPE):
             raise
     for value, host in written:
-        host.copy_(to_host(value))  # what was written before the type was refused
+        # What was written, or resized, before the type was refused.
+        if host.size() != value.size():
+            host.resize_(value.size())
+        host.copy_(to_host(value))
     wide = {}
 
     def widen(value):
