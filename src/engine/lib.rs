@@ -13,6 +13,7 @@ mod dtype;
 mod epilogue;
 mod gemm;
 mod shape;
+mod tensor;
 mod threads;
 
 pub use dtype::{Accumulator, C32, C64, Input, Output};
@@ -20,4 +21,5 @@ pub use epilogue::{Activation, Epilogue};
 pub use gemm::{Kernel, gemm, gemm_with_epilogue};
 pub use half::{bf16, f16};
 pub use shape::{Conj, GemmShape, MatMut, MatRef};
+pub use tensor::{Layout, MAX_RANK, Real, TensorMut, TensorRef};
 pub use threads::{set_threads, threads};
