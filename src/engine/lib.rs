@@ -8,18 +8,26 @@
 //! Every result is a function of the operands alone: the number of threads changes the time, not a bit of
 //! the output.
 
+mod bits;
 mod contract;
+mod convert;
 mod dtype;
 mod epilogue;
 mod gemm;
+mod matmul;
+mod sequence;
 mod shape;
 mod tensor;
 mod threads;
 
+pub use bits::{pack_bits, unpack_bits};
+pub use convert::{Element, blend, scale, widen};
 pub use dtype::{Accumulator, C32, C64, Input, Output};
 pub use epilogue::{Activation, Epilogue};
 pub use gemm::{Kernel, gemm, gemm_with_epilogue};
 pub use half::{bf16, f16};
+pub use matmul::{matmul, matmul_fits};
+pub use sequence::{pack_sequences, packed_vectors, unpack_sequences, unpacked_layout};
 pub use shape::{Conj, GemmShape, MatMut, MatRef};
 pub use tensor::{Layout, MAX_RANK, Real, TensorMut, TensorRef};
 pub use threads::{set_threads, threads};

@@ -35,6 +35,17 @@ pub fn for_each(count: usize, body: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// Runs `body(start, chunk)` for consecutive chunks of `data`, `start` being the chunk's first index.
+pub fn for_each_chunk<T: Send>(data: &mut [T], length: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+    use rayon::prelude::*;
+    let pool = if data.len() <= length || threads() < 2 { None } else { pool() };
+    let chunk = |(index, chunk): (usize, &mut [T])| body(index * length, chunk);
+    match pool {
+        Some(pool) => pool.install(|| data.par_chunks_mut(length).enumerate().for_each(chunk)),
+        None => data.chunks_mut(length).enumerate().for_each(chunk),
+    }
+}
+
 fn pool() -> Option<&'static ThreadPool> {
     let make = || {
         ThreadPoolBuilder::new()

@@ -1,0 +1,186 @@
+//! Elements in memory and the real numbers they are computed as.
+//!
+//! | element        | widened  | rounded                                       |
+//! |----------------|----------|-----------------------------------------------|
+//! | f64, f32       | exactly, or to nearest even | to nearest even            |
+//! | f16, bf16      | exactly  | to nearest even                               |
+//! | i8, u8, i32    | exactly (i32 in f64) | to nearest even, saturated; NaN gives 0 |
+//! | i64            | nearest  | the same                                      |
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use crate::tensor::Real;
+use crate::threads;
+
+/// Elements that one task converts.
+const CHUNK: usize = 1 << 16;
+
+/// An element of a tensor that is computed in `R`.
+pub trait Element<R: Copy>: Copy + Send + Sync + 'static {
+    /// The value to compute with.
+    fn to_real(self) -> R;
+    /// The nearest element.
+    fn from_real(value: R) -> Self;
+
+    /// The slice itself where the types are the same.
+    fn as_real(_: &[Self]) -> Option<&[R]> {
+        None
+    }
+    /// The same, to write.
+    fn as_real_mut(_: &mut [Self]) -> Option<&mut [R]> {
+        None
+    }
+
+    /// Widens a run.
+    fn widen_run(source: &[Self], target: &mut [R]) {
+        for (target, &source) in target.iter_mut().zip(source) {
+            *target = source.to_real();
+        }
+    }
+    /// Rounds a run.
+    fn round_run(source: &[R], target: &mut [Self]) {
+        for (target, &source) in target.iter_mut().zip(source) {
+            *target = Self::from_real(source);
+        }
+    }
+}
+
+macro_rules! float {
+    ($($ty:ident as $real:ident $(same $same:ident)?),*) => {$(
+        impl Element<$real> for $ty {
+            fn to_real(self) -> $real {
+                self as $real
+            }
+            fn from_real(value: $real) -> Self {
+                value as $ty
+            }
+            $(
+                fn as_real(data: &[Self]) -> Option<&[$same]> {
+                    Some(data)
+                }
+                fn as_real_mut(data: &mut [Self]) -> Option<&mut [$same]> {
+                    Some(data)
+                }
+            )?
+        }
+    )*};
+}
+float!(f32 as f32 same f32, f64 as f64 same f64, f32 as f64, f64 as f32);
+
+macro_rules! integer {
+    ($($ty:ident),*) => {$(
+        impl Element<f32> for $ty {
+            fn to_real(self) -> f32 {
+                self as f32
+            }
+            fn from_real(value: f32) -> Self {
+                value.round_ties_even() as $ty
+            }
+        }
+        impl Element<f64> for $ty {
+            fn to_real(self) -> f64 {
+                self as f64
+            }
+            fn from_real(value: f64) -> Self {
+                value.round_ties_even() as $ty
+            }
+        }
+    )*};
+}
+integer!(i8, u8, i32, i64);
+
+macro_rules! half_float {
+    ($($ty:ident),*) => {$(
+        impl Element<f32> for $ty {
+            fn to_real(self) -> f32 {
+                self.to_f32()
+            }
+            fn from_real(value: f32) -> Self {
+                $ty::from_f32(value)
+            }
+            fn widen_run(source: &[Self], target: &mut [f32]) {
+                source.convert_to_f32_slice(target);
+            }
+            fn round_run(source: &[f32], target: &mut [Self]) {
+                target.convert_from_f32_slice(source);
+            }
+        }
+        impl Element<f64> for $ty {
+            fn to_real(self) -> f64 {
+                self.to_f64()
+            }
+            fn from_real(value: f64) -> Self {
+                $ty::from_f64(value)
+            }
+        }
+    )*};
+}
+half_float!(f16, bf16);
+
+/// `target ← source`, widened.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn widen<T: Element<R>, R: Real>(source: &[T], target: &mut [R]) {
+    assert_eq!(source.len(), target.len(), "as many values as elements");
+    threads::for_each_chunk(target, CHUNK, |start, target| {
+        T::widen_run(&source[start..start + target.len()], target);
+    });
+}
+
+/// `target ← α·values + β·target`, rounded once; β = 0 does not read the target.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn blend<T: Element<R>, R: Real>(alpha: R, values: &[R], beta: R, target: &mut [T]) {
+    assert_eq!(values.len(), target.len(), "as many values as elements");
+    threads::for_each_chunk(target, CHUNK, |start, target| {
+        let values = &values[start..start + target.len()];
+        if beta == R::ZERO && alpha == R::ONE {
+            T::round_run(values, target);
+        } else if beta == R::ZERO {
+            for (target, &value) in target.iter_mut().zip(values) {
+                *target = T::from_real(alpha * value);
+            }
+        } else {
+            for (target, &value) in target.iter_mut().zip(values) {
+                *target = T::from_real(alpha * value + beta * target.to_real());
+            }
+        }
+    });
+}
+
+/// `values ← α·values`.
+pub fn scale<R: Real>(alpha: R, values: &mut [R]) {
+    threads::for_each_chunk(values, CHUNK, |_, values| {
+        for value in values {
+            *value = alpha * *value;
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beta_zero_does_not_read_the_target_and_rounding_happens_once() {
+        let mut target = vec![f16::NAN; 70_001];
+        let values: Vec<f32> = (0..target.len()).map(|i| i as f32 / 7.0).collect();
+        blend(2.0, &values, 0.0, &mut target);
+        assert!(target.iter().zip(&values).all(|(&got, &value)| got == f16::from_f32(2.0 * value)));
+        blend(1.0, &values, 3.0, &mut target);
+        assert_eq!(target[7], f16::from_f32(1.0 + 3.0 * 2.0));
+        let mut back = vec![0.0f64; target.len()];
+        widen(&target, &mut back);
+        assert_eq!(back[7], 7.0);
+    }
+
+    #[test]
+    fn integers_round_to_even_and_saturate() {
+        let mut target = [0i8; 6];
+        blend(1.0f32, &[0.5, 1.5, -2.5, 300.0, -300.0, f32::NAN], 0.0, &mut target);
+        assert_eq!(target, [0, 2, -2, 127, -128, 0]);
+    }
+}
