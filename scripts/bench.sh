@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|operators]…
+# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|conv|operators]…
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -9,6 +9,7 @@ usage: scripts/bench.sh [benchmark …]
 
   overhead   an intercepted call of a healthy library beside the direct call, nanoseconds
   gemm       the engine's products beside PyTorch's CPU products, same threads: GFLOP/s and the ratio
+  conv       the engine's convolutions beside PyTorch's (oneDNN) on the CPU, same threads, layer by layer
   operators  PyTorch's operators and whole models on the simulated GPU beside device="cpu", in one process
 END
 }
@@ -59,6 +60,72 @@ for dtype, values in ratios.items():
 PY
 }
 
+bench_conv() {
+    local python threads
+    threads=${BENCH_THREADS:-$(nproc)}
+    (cd "$ROOT" && cargo build -q --release -p gpucompat-engine --example conv_gflops)
+    python=$(venv "$TORCH_DEFAULT")
+    say "engine and PyTorch $TORCH_DEFAULT on the CPU, $threads threads, float32, best of both in turns"
+    ENGINE=${CARGO_TARGET_DIR:-$ROOT/target}/release/examples/conv_gflops "$python" - "$threads" <<'PY'
+import math, os, subprocess, sys, time
+import torch
+import torch.nn.functional as F
+
+torch.set_num_threads(int(sys.argv[1]))
+torch.set_grad_enabled(False)
+only = os.environ.get("BENCH_CONV", "")
+engine = subprocess.Popen([os.environ["ENGINE"], sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+layers = [line.split() for line in iter(engine.stdout.readline, "\n")]
+
+def ours(number):
+    engine.stdin.write(f"{number}\n")
+    engine.stdin.flush()
+    return float(engine.stdout.readline())
+
+def best(function):
+    function()
+    least, started = math.inf, time.perf_counter()
+    while time.perf_counter() - started < 0.25:
+        begin = time.perf_counter()
+        function()
+        least = min(least, time.perf_counter() - begin)
+    return least
+
+def theirs(direction, layout, n, c, k, groups, x, w, stride, pad, dilation):
+    axes = len(x)
+    conv, transposed = ((F.conv1d, F.conv_transpose1d) if axes == 1 else (F.conv2d, F.conv_transpose2d))
+    order = torch.channels_last if layout == "Nhwc" else torch.contiguous_format
+    x_, w_ = torch.randn(n, c, *x).to(memory_format=order), torch.randn(k, c // groups, *w).to(memory_format=order)
+    y_ = conv(x_, w_, None, stride, pad, dilation, groups)
+    flops = 2 * y_.numel() * c // groups * math.prod(w)
+    back = lambda mask: torch.ops.aten.convolution_backward(
+        y_, x_, w_, None, [stride] * axes, [pad] * axes, [dilation] * axes, False, [0] * axes, groups, mask)
+    rest = [x[a] - ((y_.shape[2 + a] - 1) * stride - 2 * pad + dilation * (w[a] - 1) + 1) for a in range(axes)]
+    return flops, {
+        "Forward": lambda: conv(x_, w_, None, stride, pad, dilation, groups),
+        "Data": lambda: transposed(y_, w_, None, stride, pad, rest, groups, dilation),
+        "Filter": lambda: back([False, True, False]),
+    }[direction]
+
+ratios = {}
+print(f"{'network':>17} {'':7} {'n':>2} {'c':>4} → {'k':<4} {'x':>7} {'w':>5} {'s':>2} {'d':>2} {'g':>3} {'engine':>8} {'PyTorch':>8} {'ratio':>6}   (GFLOP/s)")
+for number, (network, direction, layout, *numbers) in enumerate(layers):
+    if only not in network:
+        continue
+    n, c, k, groups, x, w, stride, pad, dilation = numbers
+    sides = lambda text: [int(side) for side in text.split("x")]
+    flops, run = theirs(direction, layout, int(n), int(c), int(k), int(groups), sides(x), sides(w), int(stride), int(pad), int(dilation))
+    seconds = [min(pair) for pair in zip(*((ours(number), best(run)) for _ in range(2)))]
+    mine, other = (flops / second / 1e9 for second in seconds)
+    ratios.setdefault(network, []).append(mine / other)
+    print(f"{network:>17} {direction:7} {n:>2} {c:>4} → {k:<4} {x:>7} {w:>5} {stride:>2} {dilation:>2} {groups:>3} {mine:8.1f} {other:8.1f} {mine / other:6.2f}", flush=True)
+mean = lambda values: math.exp(sum(map(math.log, values)) / len(values))
+for network, values in ratios.items():
+    print(f"geometric mean {network}: {mean(values):.2f}")
+print(f"geometric mean of all layers: {mean([value for values in ratios.values() for value in values]):.2f}")
+PY
+}
+
 bench_operators() {
     local python
     build_shim
@@ -71,12 +138,12 @@ bench_operators() {
 benchmarks=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') benchmarks=(overhead gemm operators) ;;
+'') benchmarks=(overhead gemm conv operators) ;;
 esac
 need_build_tools
 for benchmark in "${benchmarks[@]}"; do
     case $benchmark in
-    overhead | gemm | operators) "bench_$benchmark" ;;
+    overhead | gemm | conv | operators) "bench_$benchmark" ;;
     *) usage >&2; die "unknown benchmark: $benchmark" ;;
     esac
 done

@@ -1,7 +1,8 @@
 //! The numerical engine: mathematics on slices and strides.
 //!
 //! What lives here: products of matrices ([`gemm()`], [`gemm_with_epilogue`]) in every element type that
-//! cuBLAS multiplies, and the thread pool they run on ([`set_threads`]).
+//! cuBLAS multiplies; what cuDNN computes on N-dimensional tensors ([`TensorRef`]) in single and double precision,
+//! one module a function; and the thread pool they run on ([`set_threads`]).
 //! Who calls it: gpucompat's entry points, tests and benchmarks. It knows nothing of CUDA, of C, of the
 //! environment or of logging, and never sees memory that a device alone can reach.
 //!
@@ -10,24 +11,55 @@
 
 mod bits;
 mod contract;
+mod conv;
 mod convert;
+mod ctc;
+mod dropout_raw;
 mod dtype;
 mod epilogue;
 mod gemm;
+mod lrn;
 mod matmul;
+mod nan_rule;
+mod norm;
+mod philox;
+mod pointwise;
+mod pool;
+mod reduce;
+mod rnn;
+mod sampler;
+mod scratch;
 mod sequence;
 mod shape;
+mod softmax;
 mod tensor;
 mod threads;
 
 pub use bits::{pack_bits, unpack_bits};
+pub use conv::{Conv, ConvKernel, Filtering, conv_backward_data, conv_backward_filter, conv_forward};
 pub use convert::{Element, blend, scale, widen};
+pub use ctc::{CtcImpossible, CtcNormalization, ctc_loss};
+pub use dropout_raw::{DropoutSeed, dropout_backward, dropout_forward};
 pub use dtype::{Accumulator, C32, C64, Input, Output};
 pub use epilogue::{Activation, Epilogue};
 pub use gemm::{Kernel, gemm, gemm_with_epilogue};
 pub use half::{bf16, f16};
+pub use lrn::{Lrn, lrn_backward, lrn_forward};
 pub use matmul::{matmul, matmul_fits};
+pub use nan_rule::NanRule;
+pub use norm::{Centering, Normalization, NormalizationGradients, normalize, normalize_backward, statistics};
+pub use philox::Philox;
+pub use pointwise::{Comparison, Function, Operand, ProgramOutput, Step, pointwise};
+pub use pool::{Pool, PoolMode, pool_backward, pool_forward};
+pub use reduce::{Reduction, reduce, reduce_with_indices};
+pub use rnn::{
+    Cell, Clip, ClipNan, LinearPlace, Rnn, RnnBias, RnnDirection, RnnInput, RnnStates, RnnStatesMut,
+    RnnTraining, RnnWeights, rnn_backward_data, rnn_backward_weights, rnn_forward,
+};
+pub use sampler::{affine_grid, affine_grid_backward, sample_grid, sample_grid_backward};
+pub use scratch::{scratch_bytes, set_scratch_bytes};
 pub use sequence::{pack_sequences, packed_vectors, unpack_sequences, unpacked_layout};
 pub use shape::{Conj, GemmShape, MatMut, MatRef};
+pub use softmax::{SoftmaxAlgorithm, SoftmaxMode, softmax, softmax_backward};
 pub use tensor::{Layout, MAX_RANK, Real, TensorMut, TensorRef};
 pub use threads::{set_threads, threads};

@@ -1,3 +1,13 @@
 //! Reference implementations: double precision, slow and obvious, one per operation.
 
+pub mod conv;
+pub mod ctc;
 pub mod gemm;
+pub mod lrn;
+pub mod norm;
+pub mod pointwise;
+pub mod pool;
+pub mod reduce;
+pub mod rnn;
+pub mod sampler;
+pub mod softmax;

@@ -19,17 +19,20 @@ const MOST_LANES: usize = 16;
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Width {
+pub enum Width {
+    /// Registers of 512 bits.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// Registers of 256 bits, fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// What every machine has.
     Plain,
 }
 
 impl Width {
     /// The widest first.
-    const ALL: &[Width] = &[
+    pub const ALL: &[Width] = &[
         #[cfg(target_arch = "x86_64")]
         Width::Avx512,
         #[cfg(target_arch = "x86_64")]
@@ -38,7 +41,7 @@ impl Width {
     ];
 
     /// Whether this machine has it; asked anew each time, answered from std's cache.
-    fn is_available(self) -> bool {
+    pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
             Width::Avx512 => is_x86_feature_detected!("avx512f"),
@@ -49,7 +52,7 @@ impl Width {
     }
 
     /// The widest that this machine has.
-    fn widest() -> Width {
+    pub fn widest() -> Width {
         Width::ALL.iter().copied().find(|width| width.is_available()).unwrap_or(Width::Plain)
     }
 }

@@ -6,12 +6,12 @@
 
 pub mod block_raw;
 mod finish;
-mod lanes_raw;
+pub mod lanes_raw;
 mod panel;
 mod select;
 mod skinny;
 mod tiles_raw;
-mod vector_raw;
+pub mod vector_raw;
 
 pub use select::Kernel;
 
