@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use crate::record;
+
 /// What a computing function does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Play {
@@ -13,7 +15,7 @@ pub enum Play {
     Garble,
 }
 
-/// A parsed `STANDIN_CUBLAS`.
+/// A parsed `STANDIN_CUBLAS`, `STANDIN_CUBLASLT` or `STANDIN_CUDNN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Everything works.
@@ -30,8 +32,8 @@ pub enum Mode {
     ViaLt,
 }
 
-/// Parses a value of the variable.
-pub fn parse(text: &str) -> Option<Mode> {
+/// Parses a value of the variable; `no_handle` alone means the library's status `not_initialized`.
+pub fn parse(text: &str, not_initialized: i32) -> Option<Mode> {
     let words: Vec<&str> = text.split(':').collect();
     match words[..] {
         ["" | "healthy"] => Some(Mode::Healthy),
@@ -40,7 +42,7 @@ pub fn parse(text: &str) -> Option<Mode> {
             let names = names.split(',').map(str::to_owned).collect();
             status.parse().ok().map(|status| Mode::BrokenFor(names, status))
         }
-        ["no_handle"] => Some(Mode::NoHandle(1)),
+        ["no_handle"] => Some(Mode::NoHandle(not_initialized)),
         ["no_handle", status] => status.parse().ok().map(Mode::NoHandle),
         ["wrong"] => Some(Mode::Wrong),
         ["via_lt"] => Some(Mode::ViaLt),
@@ -48,20 +50,23 @@ pub fn parse(text: &str) -> Option<Mode> {
     }
 }
 
-/// The mode that the first of `variables` that is set asks for.
-pub fn from_environment(variables: &[&str]) -> Mode {
+/// The mode that the first of `variables` that is set asks for; `not_initialized` as in `parse`.
+pub fn from_environment(variables: &[&str], not_initialized: i32) -> Mode {
     let text = variables.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-    parse(&text).unwrap_or_else(|| {
+    parse(&text, not_initialized).unwrap_or_else(|| {
         eprintln!("standin: {text:?} is no mode; playing healthy");
         Mode::Healthy
     })
 }
 
 /// cuBLAS's mode.
-pub static CUBLAS: LazyLock<Mode> = LazyLock::new(|| from_environment(&["STANDIN_CUBLAS"]));
+pub static CUBLAS: LazyLock<Mode> =
+    LazyLock::new(|| from_environment(&["STANDIN_CUBLAS"], record::NOT_INITIALIZED));
 /// cuBLASLt's mode.
 pub static CUBLASLT: LazyLock<Mode> =
-    LazyLock::new(|| from_environment(&["STANDIN_CUBLASLT", "STANDIN_CUBLAS"]));
+    LazyLock::new(|| from_environment(&["STANDIN_CUBLASLT", "STANDIN_CUBLAS"], record::NOT_INITIALIZED));
+/// cuDNN's mode; the other libraries' does not touch it.
+pub static CUDNN: LazyLock<Mode> = LazyLock::new(|| from_environment(&["STANDIN_CUDNN"], 1001));
 
 impl Mode {
     /// What the computing function `name` does.
@@ -89,12 +94,13 @@ mod tests {
 
     #[test]
     fn modes_are_parsed() {
-        assert_eq!(parse(""), Some(Mode::Healthy));
-        assert_eq!(parse("broken:13"), Some(Mode::Broken(13)));
-        assert_eq!(parse("no_handle"), Some(Mode::NoHandle(1)));
-        let mode = parse("broken_for:cublasSgemm_v2,cublasGemmEx:15").unwrap();
+        assert_eq!(parse("", 1), Some(Mode::Healthy));
+        assert_eq!(parse("broken:13", 1), Some(Mode::Broken(13)));
+        assert_eq!(parse("no_handle", 1), Some(Mode::NoHandle(1)));
+        assert_eq!(parse("no_handle", 1001), Some(Mode::NoHandle(1001)));
+        let mode = parse("broken_for:cublasSgemm_v2,cublasGemmEx:15", 1).unwrap();
         assert_eq!(mode.play("cublasGemmEx"), Play::Fail(15));
         assert_eq!(mode.play("cublasDgemm_v2"), Play::Compute);
-        assert_eq!(parse("nonsense"), None);
+        assert_eq!(parse("nonsense", 1), None);
     }
 }

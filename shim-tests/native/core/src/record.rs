@@ -39,19 +39,31 @@ pub fn create() -> *mut Handle {
     }))
 }
 
-/// The handle, if it is a stand-in's own; a foreign one is counted.
+/// Counts a call and gives the handle, if it is a stand-in's own; a foreign one is counted.
 pub fn handle(name: &str, handle: *mut c_void) -> Result<&'static mut Handle, i32> {
-    *CALLS.lock().get_or_insert_default().entry(name.to_owned()).or_insert(0) += 1;
+    count(name);
+    own(handle)
+}
+
+/// The handle, if it is a stand-in's own; a foreign one is counted.
+pub fn own(handle: *mut c_void) -> Result<&'static mut Handle, i32> {
     let handle = handle.cast::<Handle>();
     // SAFETY: tests pass null, a stand-in's handle or one of gpucompat's, all of which are readable if not
     // null; a handle that was destroyed has lost its cookie before its memory went.
     let own = !handle.is_null() && unsafe { (*handle).cookie } == COOKIE;
     if !own {
-        FOREIGN.fetch_add(u64::from(!handle.is_null()), Ordering::Relaxed);
+        if !handle.is_null() {
+            count_foreign();
+        }
         return Err(NOT_INITIALIZED);
     }
     // SAFETY: just recognised as ours; tests use a handle from one thread at a time.
     Ok(unsafe { &mut *handle })
+}
+
+/// Counts an object that the stand-in did not make.
+pub fn count_foreign() {
+    FOREIGN.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Counts a call without a handle.
@@ -77,7 +89,7 @@ pub fn calls(name: &str) -> u64 {
     CALLS.lock().as_ref().and_then(|calls| calls.get(name).copied()).unwrap_or(0)
 }
 
-/// How many foreign handles were seen.
+/// How many foreign handles, and descriptors where the stand-in checks them, were seen.
 pub fn foreign_handles() -> u64 {
     FOREIGN.load(Ordering::Relaxed)
 }
