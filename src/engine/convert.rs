@@ -16,30 +16,30 @@ use crate::threads;
 /// Elements that one task converts.
 const CHUNK: usize = 1 << 16;
 
-/// An element of a tensor that is computed in `R`.
-pub trait Element<R: Copy>: Copy + Send + Sync + 'static {
+/// An element of a tensor.
+pub trait Element: Copy + Send + Sync + 'static {
     /// The value to compute with.
-    fn to_real(self) -> R;
+    fn to_real<R: Real>(self) -> R;
     /// The nearest element.
-    fn from_real(value: R) -> Self;
+    fn from_real<R: Real>(value: R) -> Self;
 
     /// The slice itself where the types are the same.
-    fn as_real(_: &[Self]) -> Option<&[R]> {
+    fn as_real<R: Real>(_: &[Self]) -> Option<&[R]> {
         None
     }
     /// The same, to write.
-    fn as_real_mut(_: &mut [Self]) -> Option<&mut [R]> {
+    fn as_real_mut<R: Real>(_: &mut [Self]) -> Option<&mut [R]> {
         None
     }
 
     /// Widens a run.
-    fn widen_run(source: &[Self], target: &mut [R]) {
+    fn widen_run<R: Real>(source: &[Self], target: &mut [R]) {
         for (target, &source) in target.iter_mut().zip(source) {
             *target = source.to_real();
         }
     }
     /// Rounds a run.
-    fn round_run(source: &[R], target: &mut [Self]) {
+    fn round_run<R: Real>(source: &[R], target: &mut [Self]) {
         for (target, &source) in target.iter_mut().zip(source) {
             *target = Self::from_real(source);
         }
@@ -47,43 +47,34 @@ pub trait Element<R: Copy>: Copy + Send + Sync + 'static {
 }
 
 macro_rules! float {
-    ($($ty:ident as $real:ident $(same $same:ident)?),*) => {$(
-        impl Element<$real> for $ty {
-            fn to_real(self) -> $real {
-                self as $real
+    ($ty:ident, $to:ident, $same:ident, $same_mut:ident) => {
+        impl Element for $ty {
+            fn to_real<R: Real>(self) -> R {
+                R::of(self.into())
             }
-            fn from_real(value: $real) -> Self {
-                value as $ty
+            fn from_real<R: Real>(value: R) -> Self {
+                value.$to()
             }
-            $(
-                fn as_real(data: &[Self]) -> Option<&[$same]> {
-                    Some(data)
-                }
-                fn as_real_mut(data: &mut [Self]) -> Option<&mut [$same]> {
-                    Some(data)
-                }
-            )?
+            fn as_real<R: Real>(data: &[Self]) -> Option<&[R]> {
+                R::$same(data)
+            }
+            fn as_real_mut<R: Real>(data: &mut [Self]) -> Option<&mut [R]> {
+                R::$same_mut(data)
+            }
         }
-    )*};
+    };
 }
-float!(f32 as f32 same f32, f64 as f64 same f64, f32 as f64, f64 as f32);
+float!(f32, to_single, singles, singles_mut);
+float!(f64, to_double, doubles, doubles_mut);
 
 macro_rules! integer {
     ($($ty:ident),*) => {$(
-        impl Element<f32> for $ty {
-            fn to_real(self) -> f32 {
-                self as f32
+        impl Element for $ty {
+            fn to_real<R: Real>(self) -> R {
+                R::of(self as f64)
             }
-            fn from_real(value: f32) -> Self {
-                value.round_ties_even() as $ty
-            }
-        }
-        impl Element<f64> for $ty {
-            fn to_real(self) -> f64 {
-                self as f64
-            }
-            fn from_real(value: f64) -> Self {
-                value.round_ties_even() as $ty
+            fn from_real<R: Real>(value: R) -> Self {
+                value.to_double().round_ties_even() as $ty
             }
         }
     )*};
@@ -92,26 +83,24 @@ integer!(i8, u8, i32, i64);
 
 macro_rules! half_float {
     ($($ty:ident),*) => {$(
-        impl Element<f32> for $ty {
-            fn to_real(self) -> f32 {
-                self.to_f32()
+        impl Element for $ty {
+            fn to_real<R: Real>(self) -> R {
+                R::of(self.to_f64())
             }
-            fn from_real(value: f32) -> Self {
-                $ty::from_f32(value)
+            fn from_real<R: Real>(value: R) -> Self {
+                if R::DOUBLE { $ty::from_f64(value.to_double()) } else { $ty::from_f32(value.to_single()) }
             }
-            fn widen_run(source: &[Self], target: &mut [f32]) {
-                source.convert_to_f32_slice(target);
+            fn widen_run<R: Real>(source: &[Self], target: &mut [R]) {
+                match R::as_singles_mut(target) {
+                    Some(target) => source.convert_to_f32_slice(target),
+                    None => target.iter_mut().zip(source).for_each(|(to, from)| *to = from.to_real()),
+                }
             }
-            fn round_run(source: &[f32], target: &mut [Self]) {
-                target.convert_from_f32_slice(source);
-            }
-        }
-        impl Element<f64> for $ty {
-            fn to_real(self) -> f64 {
-                self.to_f64()
-            }
-            fn from_real(value: f64) -> Self {
-                $ty::from_f64(value)
+            fn round_run<R: Real>(source: &[R], target: &mut [Self]) {
+                match R::as_singles(source) {
+                    Some(source) => target.convert_from_f32_slice(source),
+                    None => target.iter_mut().zip(source).for_each(|(to, &from)| *to = Self::from_real(from)),
+                }
             }
         }
     )*};
@@ -122,7 +111,7 @@ half_float!(f16, bf16);
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn widen<T: Element<R>, R: Real>(source: &[T], target: &mut [R]) {
+pub fn widen<T: Element, R: Real>(source: &[T], target: &mut [R]) {
     assert_eq!(source.len(), target.len(), "as many values as elements");
     threads::for_each_chunk(target, CHUNK, |start, target| {
         T::widen_run(&source[start..start + target.len()], target);
@@ -133,7 +122,7 @@ pub fn widen<T: Element<R>, R: Real>(source: &[T], target: &mut [R]) {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn blend<T: Element<R>, R: Real>(alpha: R, values: &[R], beta: R, target: &mut [T]) {
+pub fn blend<T: Element, R: Real>(alpha: R, values: &[R], beta: R, target: &mut [T]) {
     assert_eq!(values.len(), target.len(), "as many values as elements");
     threads::for_each_chunk(target, CHUNK, |start, target| {
         let values = &values[start..start + target.len()];

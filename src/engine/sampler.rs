@@ -3,16 +3,15 @@
 //! Coordinates run from −1 to 1 between the centres of the corner pixels, x along the width and y along the
 //! height.
 
-use std::ops::Range;
-
 use crate::norm::fill_raw::{fill_blocks, fill_lines, fill_stacks};
-use crate::norm::nest::TASK;
+use crate::norm::nest::{At, TASK};
 use crate::tensor::{Layout, Real, TensorMut, TensorRef};
 
 /// Channels of a block of dx that one task fills.
 const BLOCK: usize = 16;
-/// Points that are sampled side by side.
-const WIDTH: usize = 128;
+/// Points that are sampled side by side; no power of two, so that lines of a copy do not crowd in few sets of
+/// the cache.
+const WIDTH: usize = 112;
 
 /// Coordinate `position` of `count`: from −1 to 1, and 0 of one.
 fn coordinate<R: Real>(position: usize, count: usize) -> R {
@@ -104,8 +103,15 @@ impl<R: Real> Corners<R> {
     }
 
     /// The pixels inside and their weights.
-    fn inside(&self) -> impl Iterator<Item = (usize, R)> {
-        self.places.into_iter().zip(self.weights()).filter_map(|(place, weight)| Some((place?, weight)))
+    fn inside(&self) -> Pixels<R> {
+        let mut pixels = Pixels { places: [0; 4], weights: [R::ZERO; 4], count: 0 };
+        for (place, weight) in self.places.into_iter().zip(self.weights()) {
+            if let Some(place) = place {
+                (pixels.places[pixels.count], pixels.weights[pixels.count]) = (place, weight);
+                pixels.count += 1;
+            }
+        }
+        pixels
     }
 
     /// How fast the blend of the pixels changes per pixel along the width and along the height.
@@ -113,6 +119,28 @@ impl<R: Real> Corners<R> {
         let [x, y] = self.along;
         let [v0, v1, v2, v3] = self.places.map(|place| place.map_or(R::ZERO, &pixel));
         [(v1 - v0) * (R::ONE - y) + (v3 - v2) * y, (v2 - v0) * (R::ONE - x) + (v3 - v1) * x]
+    }
+}
+
+/// The weighted pixels around a point that are inside the image: none if the point is beyond the border.
+#[derive(Clone, Copy)]
+struct Pixels<R> {
+    places: [usize; 4],
+    weights: [R; 4],
+    count: usize,
+}
+
+impl<R: Real> Pixels<R> {
+    fn around(point: Point<R>) -> Pixels<R> {
+        match point {
+            Point::At(corners) => corners.inside(),
+            _ => Pixels { places: [0; 4], weights: [R::ZERO; 4], count: 0 },
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, R)> {
+        let (places, weights) = (&self.places[..self.count], &self.weights[..self.count]);
+        places.iter().copied().zip(weights.iter().copied())
     }
 }
 
@@ -153,6 +181,20 @@ impl Image {
     }
 }
 
+/// The points of a stack, the grid being the first of its operands.
+fn look_up<R: Real, const K: usize>(
+    image: &Image,
+    grid: TensorRef<'_, R>,
+    at: At<K>,
+    count: usize,
+    points: &mut Vec<Point<R>>,
+) {
+    let places = (0..count).map(|position| at.places[0] + position * at.strides[0]);
+    let step = grid.layout.strides()[3];
+    points.clear();
+    points.extend(places.map(|place| image.find([grid.data[place], grid.data[place + step]])));
+}
+
 /// `y[n, c, h, w]` = x[n, c] at the point grid[n, h, w], bilinear between the four pixels around it, pixels
 /// beyond the border counting as 0: cudnnSpatialTfSamplerForward.
 ///
@@ -171,29 +213,21 @@ pub fn sample_grid<R: Real>(x: TensorRef<'_, R>, grid: TensorRef<'_, R>, y: Tens
     let of_grid = grid.layout.strides();
     let points = Layout::new(layout.dims(), &[of_grid[0], 0, of_grid[1], of_grid[2]]);
     let images = Layout::new(layout.dims(), &[x.layout.strides()[0], 0, 0, 0]);
-    fill_stacks(
-        y,
-        [&points, &images, &layout],
-        WIDTH,
-        || (),
-        |(), at, count, stack| {
-            for position in 0..count {
-                let place = at.places[0] + position * at.strides[0];
-                let line = stack[position..].iter_mut().step_by(count);
-                match image.find([grid.data[place], grid.data[place + of_grid[3]]]) {
-                    Point::Nowhere => line.for_each(|y| *y = R::nan()),
-                    Point::Outside => line.for_each(|y| *y = R::ZERO),
-                    Point::At(corners) => {
-                        let start = at.places[1] + position * at.strides[1];
-                        for (channel, y) in line.enumerate() {
-                            let start = start + channel * channel_stride;
-                            *y = corners.inside().map(|(place, weight)| weight * x.data[start + place]).sum();
-                        }
-                    }
-                }
+    fill_stacks(y, [&points, &images, &layout], WIDTH, Vec::new, |points, at, count, stack| {
+        look_up(&image, grid, at, count, points);
+        let pixels: Vec<Pixels<R>> = points.iter().copied().map(Pixels::around).collect();
+        for (channel, line) in stack.chunks_exact_mut(count).enumerate() {
+            for (position, (y, pixels)) in line.iter_mut().zip(&pixels).enumerate() {
+                let start = at.places[1] + position * at.strides[1] + channel * channel_stride;
+                *y = pixels.iter().map(|(place, weight)| weight * x.data[start + place]).sum();
             }
-        },
-    );
+        }
+        for (position, point) in points.iter().enumerate() {
+            if matches!(point, Point::Nowhere) {
+                stack[position..].iter_mut().step_by(count).for_each(|y| *y = R::nan());
+            }
+        }
+    });
 }
 
 /// The gradients of [`sample_grid`]: cudnnSpatialTfSamplerBackward.
@@ -220,42 +254,30 @@ pub fn sample_grid_backward<R: Real>(
     grid_gradient(x, dy, grid, dgrid);
 }
 
-/// dy's elements of `channels` at one point.
-fn gradients<R: Real>(
-    dy: TensorRef<'_, R>,
-    [n, h, w]: [usize; 3],
-    channels: Range<usize>,
-) -> impl Iterator<Item = R> {
-    let (start, step) = (dy.layout.place(&[n, 0, h, w]), dy.layout.strides()[1]);
-    channels.map(move |channel| dy.data[start + channel * step])
-}
-
-fn point<R: Real>(image: &Image, grid: TensorRef<'_, R>, index: [usize; 3]) -> Point<R> {
-    let place = grid.layout.place(&index);
-    image.find([grid.data[place], grid.data[place + grid.layout.strides()[3]]])
-}
-
 fn pixel_gradient<R: Real>(dy: TensorRef<'_, R>, grid: TensorRef<'_, R>, dx: TensorMut<'_, R>) {
-    let (height, width) = (grid.layout.dims()[1], grid.layout.dims()[2]);
+    let [_, height, width] = check_grid(&grid.layout);
     let sizes = [dx.layout.dims()[3], dx.layout.dims()[2]];
-    fill_blocks(
-        dx,
-        BLOCK,
-        || (),
-        |(), n, channels, dx| {
-            // The block is packed, its channels innermost.
-            let image = Image { sizes, strides: [channels.len(), sizes[0] * channels.len()] };
-            for index in (0..height * width).map(|number| [n, number / width, number % width]) {
-                if let Point::At(corners) = point(&image, grid, index) {
-                    for (channel, dy) in gradients(dy, index, channels.clone()).enumerate() {
-                        for (place, weight) in corners.inside() {
-                            dx[place + channel] = dx[place + channel] + weight * dy;
-                        }
+    let (point_stride, step) = (grid.layout.strides()[2], grid.layout.strides()[3]);
+    let (channel_stride, stride) = (dy.layout.strides()[1], dy.layout.strides()[3]);
+    fill_blocks(dx, BLOCK, Vec::new, |row: &mut Vec<Pixels<R>>, n, channels, dx| {
+        // The block is packed, its channels innermost.
+        let image = Image { sizes, strides: [channels.len(), sizes[0] * channels.len()] };
+        for h in 0..height {
+            let start = grid.layout.place(&[n, h]);
+            let places = (0..width).map(|w| start + w * point_stride);
+            row.clear();
+            row.extend(places.map(|at| Pixels::around(image.find([grid.data[at], grid.data[at + step]]))));
+            let start = dy.layout.place(&[n, channels.start, h]);
+            for channel in 0..channels.len() {
+                for (w, pixels) in row.iter().enumerate() {
+                    let dy = dy.data[start + channel * channel_stride + w * stride];
+                    for (place, weight) in pixels.iter() {
+                        dx[place + channel] = dx[place + channel] + weight * dy;
                     }
                 }
             }
-        },
-    );
+        }
+    });
 }
 
 fn grid_gradient<R: Real>(
@@ -264,33 +286,42 @@ fn grid_gradient<R: Real>(
     grid: TensorRef<'_, R>,
     dgrid: TensorMut<'_, R>,
 ) {
-    let (channels, channel_stride) = (x.layout.dims()[1], x.layout.strides()[1]);
+    let [n, height, width] = check_grid(&grid.layout);
+    let (channels, of_x, of_dy) = (x.layout.dims()[1], x.layout.strides(), dy.layout.strides());
     let image = Image { sizes: [x.layout.dims()[3], x.layout.dims()[2]], strides: plane_strides(&x.layout) };
-    let bundle = TASK / (4 * channels).max(1);
-    fill_lines(
-        dgrid,
-        3,
-        bundle,
-        || (),
-        |(), index, dgrid| {
-            let index = [index[0], index[1], index[2]];
-            match point(&image, grid, index) {
-                Point::Nowhere => dgrid.fill(R::nan()),
-                Point::Outside => dgrid.fill(R::ZERO),
-                Point::At(corners) => {
-                    let start = index[0] * x.layout.strides()[0];
-                    let mut sums = [0.0; 2];
-                    for (channel, dy) in gradients(dy, index, 0..channels).enumerate() {
-                        let start = start + channel * channel_stride;
-                        let slopes = corners.slopes(|place| x.data[start + place]);
-                        (0..2).for_each(|axis| sums[axis] += (dy * slopes[axis]).to_double());
-                    }
-                    let scales = image.scales::<f64>();
-                    (0..2).for_each(|axis| dgrid[axis] = R::of(sums[axis] * scales[axis]));
+    // All of them as tensors [N, 2, H, W], so that the coordinates of a point are its channels.
+    let dims = [n, 2, height, width];
+    let pairs = |layout: &Layout| {
+        let strides = layout.strides();
+        Layout::new(&dims, &[strides[0], strides[3], strides[1], strides[2]])
+    };
+    let (points, gradients) = (pairs(&grid.layout), pairs(&dgrid.layout));
+    let images = Layout::new(&dims, &[of_x[0], 0, 0, 0]);
+    let samples = Layout::new(&dims, &[of_dy[0], 0, of_dy[2], of_dy[3]]);
+    let dgrid = TensorMut::new(dgrid.data, gradients);
+    let operands = [&points, &images, &samples, &gradients];
+    fill_stacks(dgrid, operands, WIDTH, Vec::new, |points, at, count, stack| {
+        look_up(&image, grid, at, count, points);
+        let mut sums = [[0.0; WIDTH]; 2];
+        for channel in 0..channels {
+            for (position, point) in points.iter().enumerate() {
+                if let Point::At(corners) = point {
+                    let start = at.places[1] + position * at.strides[1] + channel * of_x[1];
+                    let dy = dy.data[at.places[2] + position * at.strides[2] + channel * of_dy[1]];
+                    let slopes = corners.slopes(|place| x.data[start + place]);
+                    sums[0][position] += (dy * slopes[0]).to_double();
+                    sums[1][position] += (dy * slopes[1]).to_double();
                 }
             }
-        },
-    );
+        }
+        let scales = image.scales::<f64>();
+        for (axis, line) in stack.chunks_exact_mut(count).enumerate() {
+            for (position, point) in points.iter().enumerate() {
+                let nowhere = matches!(point, Point::Nowhere);
+                line[position] = if nowhere { R::nan() } else { R::of(sums[axis][position] * scales[axis]) };
+            }
+        }
+    });
 }
 
 /// From pixel to pixel along the width and along the height.

@@ -22,10 +22,26 @@ pub trait Real:
     fn of(value: f64) -> Self;
     /// The same value, exactly.
     fn to_double(self) -> f64;
+    /// The same value, or the nearest in single precision.
+    fn to_single(self) -> f32;
+    /// Whether this is `f64`.
+    const DOUBLE: bool;
+    /// Single-precision numbers as they lie, if this is `f32`.
+    fn singles(data: &[f32]) -> Option<&[Self]>;
+    /// The same, to write.
+    fn singles_mut(data: &mut [f32]) -> Option<&mut [Self]>;
+    /// The other way round.
+    fn as_singles(data: &[Self]) -> Option<&[f32]>;
+    /// The same, to write.
+    fn as_singles_mut(data: &mut [Self]) -> Option<&mut [f32]>;
+    /// Double-precision numbers as they lie, if this is `f64`.
+    fn doubles(data: &[f64]) -> Option<&[Self]>;
+    /// The same, to write.
+    fn doubles_mut(data: &mut [f64]) -> Option<&mut [Self]>;
 }
 
 macro_rules! real {
-    ($ty:ident) => {
+    ($ty:ident, $double:literal, |$data:ident| $single:expr, $doubled:expr) => {
         impl Real for $ty {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -35,11 +51,44 @@ macro_rules! real {
             fn to_double(self) -> f64 {
                 self.into()
             }
+            fn to_single(self) -> f32 {
+                self as f32
+            }
+            const DOUBLE: bool = $double;
+            fn singles($data: &[f32]) -> Option<&[Self]> {
+                $single
+            }
+            fn singles_mut($data: &mut [f32]) -> Option<&mut [Self]> {
+                $single
+            }
+            fn as_singles($data: &[Self]) -> Option<&[f32]> {
+                $single
+            }
+            fn as_singles_mut($data: &mut [Self]) -> Option<&mut [f32]> {
+                $single
+            }
+            fn doubles($data: &[f64]) -> Option<&[Self]> {
+                $doubled
+            }
+            fn doubles_mut($data: &mut [f64]) -> Option<&mut [Self]> {
+                $doubled
+            }
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(f32, false, |data| Some(data), {
+    let _ = data;
+    None
+});
+real!(
+    f64,
+    true,
+    |data| {
+        let _ = data;
+        None
+    },
+    Some(data)
+);
 
 /// Sizes and strides of a tensor, both counted in elements, outermost axis first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

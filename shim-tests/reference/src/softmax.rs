@@ -56,6 +56,9 @@ fn jacobian_product(
 mod tests {
     use super::*;
 
+    type Forward = fn(&[f64]) -> Vec<Expected>;
+    type Backward = fn(&[f64], &[f64]) -> Vec<Expected>;
+
     #[test]
     fn two_numbers_by_hand() {
         let y = softmax(&[0.0, 3f64.ln()]);
@@ -71,7 +74,7 @@ mod tests {
         let loss = |f: fn(&[f64]) -> Vec<Expected>, x: &[f64]| -> f64 {
             f(x).iter().zip(dy).map(|(y, dy)| y.value * dy).sum()
         };
-        let forms: [(fn(&[f64]) -> Vec<Expected>, fn(&[f64], &[f64]) -> Vec<Expected>); 2] =
+        let forms: [(Forward, Backward); 2] =
             [(softmax, softmax_backward), (log_softmax, log_softmax_backward)];
         for (forward, backward) in forms {
             let dx = values(backward(&values(forward(&x)), &dy));

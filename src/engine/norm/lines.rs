@@ -72,8 +72,12 @@ impl<R: Real, P: Along<R>, Q: Along<R>> Kernel for Normalize<'_, R, P, Q> {
     #[inline(always)]
     fn run(mut self) {
         let whole = self.y.len() / LANES * LANES;
-        (0..whole).step_by(LANES).for_each(|start| self.step::<LANES>(start));
-        (whole..self.y.len()).for_each(|start| self.step::<1>(start));
+        for start in (0..whole).step_by(LANES) {
+            self.step::<LANES>(start);
+        }
+        for start in whole..self.y.len() {
+            self.step::<1>(start);
+        }
     }
 }
 
@@ -117,8 +121,12 @@ impl<R: Real, P: Along<R>, Q: Along<R>> Kernel for Gradient<'_, R, P, Q> {
     #[inline(always)]
     fn run(mut self) {
         let whole = self.dx.len() / LANES * LANES;
-        (0..whole).step_by(LANES).for_each(|start| self.step::<LANES>(start));
-        (whole..self.dx.len()).for_each(|start| self.step::<1>(start));
+        for start in (0..whole).step_by(LANES) {
+            self.step::<LANES>(start);
+        }
+        for start in whole..self.dx.len() {
+            self.step::<1>(start);
+        }
     }
 }
 
@@ -258,7 +266,11 @@ impl<T: Terms> Kernel for AddEach<'_, T> {
     fn run(mut self) {
         let count = self.terms.count();
         let whole = count / LANES * LANES;
-        (0..whole).step_by(LANES).for_each(|start| self.step::<LANES>(start));
-        (whole..count).for_each(|start| self.step::<1>(start));
+        for start in (0..whole).step_by(LANES) {
+            self.step::<LANES>(start);
+        }
+        for start in whole..count {
+            self.step::<1>(start);
+        }
     }
 }

@@ -7,7 +7,7 @@
 use crate::gemm::block_raw::SharedOutput;
 
 /// A loop over slices. `run` must be `#[inline(always)]`, and so must all that it calls: what stays a
-/// function of its own is compiled for the narrowest registers.
+/// function of its own, as the body of `for_each` may, is compiled for the narrowest registers.
 pub trait Kernel {
     /// What the loop gives.
     type Output;

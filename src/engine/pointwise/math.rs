@@ -70,7 +70,7 @@ pub fn sigmoid_slope<R: Real, const FUSED: bool>(x: R) -> R {
 #[inline(always)]
 pub fn softplus<R: Real, const FUSED: bool>(x: R) -> R {
     let above = if x > R::ZERO { x } else { R::ZERO };
-    above + exp::<R, FUSED>(-x.abs()).ln_1p()
+    above + by_type(exp::<R, FUSED>(-x.abs()), single::ln_1p_unit::<FUSED>, f64::ln_1p)
 }
 
 /// Φ(x) = (1 + erf(x/√2))/2, the normal distribution.

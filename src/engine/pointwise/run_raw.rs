@@ -9,7 +9,7 @@
 use super::apply::Apply;
 use super::function::Function;
 use super::scatter_raw::{pointer, write_run};
-use super::walk::{Cursor, Run, Walk, order};
+use super::walk::{Cursor, Plane, Run, Walk, order};
 use super::widest_raw::on_widest;
 use super::{Operand, ProgramOutput, Step};
 use crate::gemm::block_raw::SharedOutput;
@@ -177,7 +177,15 @@ impl<R: Real> Stream<'_, R> {
         let Stream { source, cursor, register, .. } = self;
         let step = source.walk.step();
         let mut filled = 0;
-        cursor.take(count, |Run { place, length }| {
+        while filled < count {
+            if let (Content::Data(data), Some(plane)) = (&source.content, cursor.plane(count - filled)) {
+                let elements = plane.width * plane.height;
+                transpose(&data[plane.place..], step, plane, &mut register[filled..filled + elements]);
+                cursor.take(elements, |_| {});
+                filled += elements;
+                continue;
+            }
+            let Run { place, length } = cursor.run(count - filled);
             let target = &mut register[filled..filled + length];
             match (&source.content, step) {
                 (Content::Constant(value), _) => target.fill(*value),
@@ -194,8 +202,24 @@ impl<R: Real> Stream<'_, R> {
                     }
                 }
             }
+            cursor.advance(length);
             filled += length;
-        });
+        }
+    }
+}
+
+/// Gathers a plane column by column, since that is how its elements lie.
+fn transpose<R: Real>(data: &[R], step: usize, plane: Plane, target: &mut [R]) {
+    for column in 0..plane.width {
+        let target = target[column..].iter_mut().step_by(plane.width);
+        if plane.row_step == 1 {
+            let source = &data[column * step..column * step + plane.height];
+            target.zip(source).for_each(|(target, &element)| *target = element);
+        } else {
+            for (row, target) in target.enumerate() {
+                *target = data[column * step + row * plane.row_step];
+            }
+        }
     }
 }
 

@@ -89,7 +89,33 @@ pub struct Run {
     pub length: usize,
 }
 
+/// Whole runs that follow each other, and whose elements lie closer to their like in the next run than to
+/// their neighbours: a part of a transposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plane {
+    /// Where the first element lies.
+    pub place: usize,
+    /// Elements of a run.
+    pub width: usize,
+    /// How many runs.
+    pub height: usize,
+    /// From run to run.
+    pub row_step: usize,
+}
+
 impl Cursor<'_> {
+    /// The plane that starts here, of at most so many elements.
+    pub fn plane(&self, most: usize) -> Option<Plane> {
+        let Walk { rank, sizes, strides } = self.walk;
+        let inner = rank - 1;
+        if inner == 0 || self.index[inner] > 0 || !(1..strides[inner]).contains(&strides[inner - 1]) {
+            return None;
+        }
+        let (width, row_step) = (sizes[inner], strides[inner - 1]);
+        let height = (most / width).min(sizes[inner - 1] - self.index[inner - 1]);
+        (height > 1).then_some(Plane { place: self.place, width, height, row_step })
+    }
+
     /// Elements before this one along the innermost axis.
     pub fn inner(&self) -> usize {
         self.index[self.walk.rank - 1]
@@ -156,6 +182,18 @@ mod tests {
             (0..24).map(|position| layout.place(&layout.index_of(position)[..3])).collect();
         assert_eq!(places(&walk, 0, 24), expected);
         assert_eq!(places(&walk, 7, 11), expected[7..18]);
+    }
+
+    #[test]
+    fn a_transposition_goes_by_planes_of_whole_runs() {
+        // Channels last, read from channels first.
+        let walk = Walk::broadcast(&[0, 2, 1], &[2, 3, 4], &Layout::packed(&[2, 3, 4]));
+        let plane = |height, place| Plane { place, width: 3, height, row_step: 1 };
+        assert_eq!(walk.at(0).plane(100), Some(plane(4, 0)));
+        assert_eq!(walk.at(15).plane(8), Some(plane(2, 13)));
+        assert_eq!((walk.at(15).plane(5), walk.at(1).plane(100)), (None, None));
+        // What is broadcast is no transposition.
+        assert_eq!(Walk::broadcast(&[0, 1], &[9, 9], &Layout::packed(&[1, 9])).at(0).plane(81), None);
     }
 
     #[test]

@@ -62,8 +62,12 @@ impl<R: Real, C: Combine> Kernel for Columns<'_, R, C> {
     #[inline(always)]
     fn run(mut self) {
         let whole = self.y.len() / LANES * LANES;
-        (0..whole).step_by(LANES).for_each(|start| self.step::<LANES>(start));
-        (whole..self.y.len()).for_each(|start| self.step::<1>(start));
+        for start in (0..whole).step_by(LANES) {
+            self.step::<LANES>(start);
+        }
+        for start in whole..self.y.len() {
+            self.step::<1>(start);
+        }
     }
 }
 
@@ -113,8 +117,12 @@ impl<R: Real> Kernel for Winners<'_, R> {
     #[inline(always)]
     fn run(mut self) {
         let whole = self.y.len() / LANES * LANES;
-        (0..whole).step_by(LANES).for_each(|start| self.step::<LANES>(start));
-        (whole..self.y.len()).for_each(|start| self.step::<1>(start));
+        for start in (0..whole).step_by(LANES) {
+            self.step::<LANES>(start);
+        }
+        for start in whole..self.y.len() {
+            self.step::<1>(start);
+        }
     }
 }
 

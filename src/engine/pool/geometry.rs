@@ -48,6 +48,7 @@ impl Geometry {
     }
 
     /// The part inside x of window `position` along an axis.
+    #[inline]
     pub fn clip(&self, axis: usize, position: usize) -> Range<usize> {
         let start = position * self.stride[axis];
         let inside = |end: usize| end.saturating_sub(self.pad[axis]).min(self.x[axis]);

@@ -70,21 +70,30 @@ impl<R: Real, C: Combine> Slide<'_, R, C> {
         for offset in first..first + window {
             let elements = &self.joined[offset..];
             match stride {
-                1 => y.iter_mut().zip(elements).for_each(|(y, &element)| *y = C::with(*y, element)),
+                1 => {
+                    for (y, &element) in y.iter_mut().zip(elements) {
+                        *y = C::with(*y, element);
+                    }
+                }
                 2 => {
                     let (last, others) = y.split_last_mut().expect("there are windows");
                     let pairs = elements.chunks_exact(2);
-                    others.iter_mut().zip(pairs).for_each(|(y, pair)| *y = C::with(*y, pair[0]));
+                    for (y, pair) in others.iter_mut().zip(pairs) {
+                        *y = C::with(*y, pair[0]);
+                    }
                     *last = C::with(*last, elements[2 * others.len()]);
                 }
                 _ => {
-                    let elements = elements.iter().step_by(stride);
-                    y.iter_mut().zip(elements).for_each(|(y, &element)| *y = C::with(*y, element));
+                    for (y, &element) in y.iter_mut().zip(elements.iter().step_by(stride)) {
+                        *y = C::with(*y, element);
+                    }
                 }
             }
         }
         let divisor = R::of(self.geometry.divisor(window * self.rows) as f64);
-        y.iter_mut().for_each(|y| *y = *y / divisor);
+        for y in y {
+            *y = *y / divisor;
+        }
     }
 }
 
@@ -115,15 +124,51 @@ pub struct Scatter<'a, R> {
     pub spread: &'a mut [R],
 }
 
+impl<R: Real> Scatter<'_, R> {
+    /// What each element of a window gets that has this many of them in a row.
+    #[inline(always)]
+    fn divisor(&self, elements: usize) -> R {
+        R::of(self.geometry.divisor(elements * self.rows) as f64)
+    }
+
+    /// Windows that lie wholly inside, element by element of the window.
+    #[inline(always)]
+    fn side_by_side(&mut self, windows: Range<usize>) {
+        let (window, stride) = (self.geometry.window[2], self.geometry.stride[2]);
+        let first = windows.start * stride - self.geometry.pad[2];
+        let divisor = self.divisor(window);
+        let dy = &self.dy[windows];
+        for offset in first..first + window {
+            let spread = &mut self.spread[offset..];
+            if stride == 1 {
+                for (sum, &dy) in spread.iter_mut().zip(dy) {
+                    *sum = *sum + dy / divisor;
+                }
+            } else {
+                for (sum, &dy) in spread.iter_mut().step_by(stride).zip(dy) {
+                    *sum = *sum + dy / divisor;
+                }
+            }
+        }
+    }
+}
+
 impl<R: Real> Kernel for Scatter<'_, R> {
     type Output = ();
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
         self.spread.fill(R::ZERO);
-        for (position, &dy) in self.dy.iter().enumerate() {
+        let whole = self.geometry.whole(2);
+        let whole = if whole.len() < FEW { 0..0 } else { whole };
+        if !whole.is_empty() {
+            self.side_by_side(whole.clone());
+        }
+        for position in (0..whole.start).chain(whole.end..self.dy.len()) {
             let range = self.geometry.clip(2, position);
-            let share = dy / R::of(self.geometry.divisor(range.len() * self.rows) as f64);
-            self.spread[range].iter_mut().for_each(|sum| *sum = *sum + share);
+            let share = self.dy[position] / self.divisor(range.len());
+            for sum in &mut self.spread[range] {
+                *sum = *sum + share;
+            }
         }
     }
 }

@@ -21,11 +21,11 @@ struct Case {
 
 /// The kinds that libraries know, and axes chosen at random.
 fn case(random: &mut Random) -> Case {
-    let mut x: Vec<usize> = (0..1 + random.below(5)).map(|_| 1 + random.below(7)).collect();
-    if random.below(4) == 0 {
+    let mut x: Vec<usize> = (0..=random.below(5)).map(|_| 1 + random.below(7)).collect();
+    if random.below(8) == 0 {
         let last = x.len() - 1;
         x[last] = 1 + random.below(2500);
-        x.iter_mut().take(last).for_each(|size| *size = (*size).min(3));
+        x.iter_mut().take(last).for_each(|size| *size = (*size).min(2));
     }
     let keep = |axes: &dyn Fn(usize) -> bool| -> Vec<usize> {
         x.iter().enumerate().map(|(axis, &size)| if axes(axis) { size } else { 1 }).collect()
@@ -70,7 +70,7 @@ fn check<R: Real>(random: &mut Random) {
     let x_tensor: Tensor<R> = tensor(random, &x, &dims);
     let mut mean = Tensor::poisoned(random.layout(&groups));
     let mut variance = Tensor::poisoned(random.layout(&groups));
-    statistics(centering, x_tensor.to_read(), mean.to_write(), variance.to_write());
+    statistics(centering, x_tensor.read(), mean.write(), variance.write());
     let expected = reference::statistics(expected_centering, &x, &dims, &groups);
     assert_near::<R>(&mean.elements(), &expected.mean, units, &format!("mean, {context}"));
     assert_near::<R>(&variance.elements(), &expected.variance, units, &format!("variance, {context}"));
@@ -83,10 +83,10 @@ fn check<R: Real>(random: &mut Random) {
     let (scale_tensor, bias_tensor): (Tensor<R>, Tensor<R>) =
         (tensor(random, &scale, &spread), tensor(random, &bias, &spread));
     let by = Normalization {
-        mean: mean.to_read(),
-        inv_std: inv_std.to_read(),
-        scale: scaled.then(|| scale_tensor.to_read()),
-        bias: biased.then(|| bias_tensor.to_read()),
+        mean: mean.read(),
+        inv_std: inv_std.read(),
+        scale: scaled.then(|| scale_tensor.read()),
+        bias: biased.then(|| bias_tensor.read()),
     };
     let spread_of = |values, dims| reference::Spread { values, dims };
     let expected_by = reference::Normalization {
@@ -96,7 +96,7 @@ fn check<R: Real>(random: &mut Random) {
         bias: biased.then_some(spread_of(&bias, &spread)),
     };
     let mut y = Tensor::<R>::poisoned(random.layout(&dims));
-    normalize(x_tensor.to_read(), &by, y.to_write());
+    normalize(x_tensor.read(), &by, y.write());
     let expected = reference::normalize(&x, &dims, &expected_by);
     assert_near::<R>(&y.elements(), &expected, 8.0, &format!("y, {context}"));
 
@@ -107,11 +107,11 @@ fn check<R: Real>(random: &mut Random) {
     let mut dbias = Tensor::<R>::poisoned(random.layout(&own_bias));
     let (with_scale, with_bias) = (random.below(4) > 0, random.below(4) > 0);
     let out = NormalizationGradients {
-        dx: dx.to_write(),
-        dscale: with_scale.then(|| dscale.to_write()),
-        dbias: with_bias.then(|| dbias.to_write()),
+        dx: dx.write(),
+        dscale: with_scale.then(|| dscale.write()),
+        dbias: with_bias.then(|| dbias.write()),
     };
-    normalize_backward(centering, x_tensor.to_read(), dy_tensor.to_read(), &by, out);
+    normalize_backward(centering, x_tensor.read(), dy_tensor.read(), &by, out);
     let expected =
         reference::normalize_backward(expected_centering, &x, &dy, &dims, &expected_by, &spread, &own_bias);
     assert_near::<R>(&dx.elements(), &expected.dx, units, &format!("dx, {context}"));
@@ -126,13 +126,13 @@ fn check<R: Real>(random: &mut Random) {
 #[test]
 fn random_normalisations_agree_with_the_reference_in_single_precision() {
     let mut random = Random::from_clock();
-    (0..400).for_each(|_| check::<f32>(&mut random));
+    (0..300).for_each(|_| check::<f32>(&mut random));
 }
 
 #[test]
 fn random_normalisations_agree_with_the_reference_in_double_precision() {
     let mut random = Random::from_clock();
-    (0..400).for_each(|_| check::<f64>(&mut random));
+    (0..300).for_each(|_| check::<f64>(&mut random));
 }
 
 fn packed<R: Real>(values: &[f64], dims: &[usize]) -> Tensor<R> {
@@ -143,7 +143,7 @@ fn packed<R: Real>(values: &[f64], dims: &[usize]) -> Tensor<R> {
 fn one_group<R: Real>(centering: Centering, x: &[f64]) -> (f64, f64) {
     let (mut mean, mut variance) =
         (Tensor::<R>::poisoned(Layout::packed(&[1])), Tensor::<R>::poisoned(Layout::packed(&[1])));
-    statistics(centering, packed::<R>(x, &[x.len()]).to_read(), mean.to_write(), variance.to_write());
+    statistics(centering, packed::<R>(x, &[x.len()]).read(), mean.write(), variance.write());
     (mean.elements()[0], variance.elements()[0])
 }
 
@@ -191,7 +191,7 @@ fn infinities_make_the_variance_nan_and_stay_in_their_group() {
     let x = packed::<f32>(&[1.0, f64::NAN, 2.0, 4.0], &[2, 2]);
     let mut mean = Tensor::<f32>::poisoned(Layout::packed(&[2, 1]));
     let mut variance = mean.clone();
-    statistics(Centering::Mean, x.to_read(), mean.to_write(), variance.to_write());
+    statistics(Centering::Mean, x.read(), mean.write(), variance.write());
     let (mean, variance) = (mean.elements(), variance.elements());
     assert!(mean[0].is_nan() && variance[0].is_nan());
     assert_eq!((mean[1], variance[1]), (3.0, 1.0));
@@ -201,9 +201,9 @@ fn infinities_make_the_variance_nan_and_stay_in_their_group() {
 fn nan_in_x_reaches_y_and_no_neighbour() {
     let x = packed::<f32>(&[1.0, f64::NAN, f64::INFINITY, 4.0], &[2, 2]);
     let one = packed::<f32>(&[1.0, 1.0], &[1, 2]);
-    let by = Normalization { mean: one.to_read(), inv_std: one.to_read(), scale: None, bias: None };
+    let by = Normalization { mean: one.read(), inv_std: one.read(), scale: None, bias: None };
     let mut y = Tensor::<f32>::poisoned(Layout::packed(&[2, 2]));
-    normalize(x.to_read(), &by, y.to_write());
+    normalize(x.read(), &by, y.write());
     let y = y.elements();
     assert!(y[0] == 0.0 && y[1].is_nan() && y[2] == f64::INFINITY && y[3] == 3.0, "{y:?}");
 }
@@ -215,19 +215,16 @@ fn nothing_to_normalise_gives_no_sums_and_no_mean() {
         Tensor::<f32>::poisoned(Layout::packed(&[1, 3, 1])),
         Tensor::<f32>::poisoned(Layout::packed(&[1, 3, 1])),
     );
-    statistics(Centering::Mean, x.to_read(), mean.to_write(), variance.to_write());
+    statistics(Centering::Mean, x.read(), mean.write(), variance.write());
     assert!(mean.elements().iter().chain(&variance.elements()).all(|value| value.is_nan()));
-    let by = Normalization { mean: mean.to_read(), inv_std: variance.to_read(), scale: None, bias: None };
+    let by = Normalization { mean: mean.read(), inv_std: variance.read(), scale: None, bias: None };
     let (mut y, mut dx) = (x.clone(), x.clone());
-    normalize(x.to_read(), &by, y.to_write());
+    normalize(x.read(), &by, y.write());
     let mut dscale = Tensor::<f32>::poisoned(Layout::packed(&[1, 3, 1]));
     let mut dbias = dscale.clone();
-    let out = NormalizationGradients {
-        dx: dx.to_write(),
-        dscale: Some(dscale.to_write()),
-        dbias: Some(dbias.to_write()),
-    };
-    normalize_backward(Centering::Mean, x.to_read(), x.to_read(), &by, out);
+    let out =
+        NormalizationGradients { dx: dx.write(), dscale: Some(dscale.write()), dbias: Some(dbias.write()) };
+    normalize_backward(Centering::Mean, x.read(), x.read(), &by, out);
     assert_eq!((dscale.elements(), dbias.elements()), (vec![0.0; 3], vec![0.0; 3]));
 }
 
@@ -264,16 +261,15 @@ fn fingerprint() -> Vec<f64> {
             let poisoned = |dims: &[usize]| Tensor::<f32>::poisoned(Layout::packed(dims));
             let (mut mean, mut variance, mut y) = (poisoned(&groups), poisoned(&groups), poisoned(&dims));
             let (mut dx, mut dscale, mut dbias) = (poisoned(&dims), poisoned(&spread), poisoned(&spread));
-            statistics(Centering::Mean, x.to_read(), mean.to_write(), variance.to_write());
-            let by =
-                Normalization { mean: mean.to_read(), inv_std: variance.to_read(), scale: None, bias: None };
-            normalize(x.to_read(), &by, y.to_write());
+            statistics(Centering::Mean, x.read(), mean.write(), variance.write());
+            let by = Normalization { mean: mean.read(), inv_std: variance.read(), scale: None, bias: None };
+            normalize(x.read(), &by, y.write());
             let out = NormalizationGradients {
-                dx: dx.to_write(),
-                dscale: Some(dscale.to_write()),
-                dbias: Some(dbias.to_write()),
+                dx: dx.write(),
+                dscale: Some(dscale.write()),
+                dbias: Some(dbias.write()),
             };
-            normalize_backward(Centering::Mean, x.to_read(), dy.to_read(), &by, out);
+            normalize_backward(Centering::Mean, x.read(), dy.read(), &by, out);
             [mean, variance, y, dx, dscale, dbias].iter().for_each(|tensor| bits.extend(tensor.elements()));
         }
     }

@@ -77,7 +77,7 @@ fn check<R: Real>(random: &mut Random) {
         |random: &mut Random, dims: &[usize]| if same_order { last(dims) } else { random.layout(dims) };
     let x_tensor = Tensor::<R>::holding(&x, layout(random, &x_dims));
     let mut y = Tensor::<R>::poisoned(layout(random, &y_dims));
-    pool_forward(&pool, x_tensor.to_read(), y.to_write());
+    pool_forward(&pool, x_tensor.read(), y.write());
     let of_window = pool.window.iter().map(|&size| size.max(1)).product::<usize>() as f64;
     let want = reference::forward(&expected, &x, &x_dims, &y_dims);
     assert_near::<R>(&y.elements(), &want, of_window + 2.0, &format!("y, {context}"));
@@ -85,7 +85,7 @@ fn check<R: Real>(random: &mut Random) {
     let dy = random.numbers(y_dims.iter().product());
     let dy_tensor = Tensor::<R>::holding(&dy, layout(random, &y_dims));
     let mut dx = Tensor::<R>::poisoned(layout(random, &x_dims));
-    pool_backward(&pool, x_tensor.to_read(), y.to_read(), dy_tensor.to_read(), dx.to_write());
+    pool_backward(&pool, x_tensor.read(), y.read(), dy_tensor.read(), dx.write());
     let want = reference::backward(&expected, &x, &dy, &x_dims, &y_dims);
     assert_near::<R>(&dx.elements(), &want, of_window + 2.0, &format!("dx, {context}"));
 }
@@ -108,8 +108,8 @@ fn row(pool: &Pool, x: &[f64], outputs: usize) -> [Vec<f64>; 2] {
     let mut y = Tensor::<f32>::poisoned(Layout::packed(&[1, 1, outputs]));
     let dy = Tensor::<f32>::holding(&vec![1.0; outputs], Layout::packed(&[1, 1, outputs]));
     let mut dx = x.clone();
-    pool_forward(pool, x.to_read(), y.to_write());
-    pool_backward(pool, x.to_read(), y.to_read(), dy.to_read(), dx.to_write());
+    pool_forward(pool, x.read(), y.write());
+    pool_backward(pool, x.read(), y.read(), dy.read(), dx.write());
     [y.elements(), dx.elements()]
 }
 
@@ -150,15 +150,15 @@ fn minus_infinity_is_an_element_as_any_other() {
 fn empty_tensors_are_left_alone_and_no_windows_give_no_gradient() {
     let pool = pool(PoolMode::Max, NanRule::Propagate, 2, 0, 1);
     let mut y = Tensor::<f32>::poisoned(Layout::packed(&[2, 0, 3]));
-    pool_forward(&pool, Tensor::<f32>::poisoned(Layout::packed(&[2, 0, 4])).to_read(), y.to_write());
+    pool_forward(&pool, Tensor::<f32>::poisoned(Layout::packed(&[2, 0, 4])).read(), y.write());
     let x = Tensor::<f32>::holding(&[1.0, 2.0, 3.0, 4.0], Layout::packed(&[2, 2, 1]));
     let y = Tensor::<f32>::poisoned(Layout::packed(&[2, 2, 0]));
     let mut dx = Tensor::<f32>::poisoned(Layout::packed(&[2, 2, 1]));
-    pool_backward(&pool, x.to_read(), y.to_read(), y.to_read(), dx.to_write());
+    pool_backward(&pool, x.read(), y.read(), y.read(), dx.write());
     assert_eq!(dx.elements(), [0.0; 4]);
     let mut dx = Tensor::<f32>::poisoned(Layout::packed(&[0, 2, 1]));
     let (x, y) = (dx.clone(), Tensor::<f32>::poisoned(Layout::packed(&[0, 2, 2])));
-    pool_backward(&pool, x.to_read(), y.to_read(), y.to_read(), dx.to_write());
+    pool_backward(&pool, x.read(), y.read(), y.read(), dx.write());
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn long_averages_stay_exact() {
     assert!((y[0] - x[0]).abs() < 1e-6, "{}", y[0]);
     let x = Tensor::<f32>::holding(&x, Layout::new(&[1, 2, count / 2], &[count, 1, 2]));
     let mut y = Tensor::<f32>::poisoned(Layout::packed(&[1, 2, 1]));
-    pool_forward(&Pool { window: [count / 2; 3], ..shape }, x.to_read(), y.to_write());
+    pool_forward(&Pool { window: [count / 2; 3], ..shape }, x.read(), y.write());
     assert!(y.elements().iter().all(|y| (y - f64::from(0.1f32)).abs() < 1e-6), "{:?}", y.elements());
 }
 
@@ -179,7 +179,7 @@ fn long_averages_stay_exact() {
 fn another_number_of_channels_is_a_bug_of_the_caller() {
     let mut y = Tensor::<f32>::poisoned(Layout::packed(&[1, 2, 3]));
     let x = Tensor::<f32>::poisoned(Layout::packed(&[1, 3, 3]));
-    pool_forward(&pool(PoolMode::Max, NanRule::Ignore, 1, 0, 1), x.to_read(), y.to_write());
+    pool_forward(&pool(PoolMode::Max, NanRule::Ignore, 1, 0, 1), x.read(), y.write());
 }
 
 fn fingerprint() -> Vec<f64> {
@@ -199,8 +199,8 @@ fn fingerprint() -> Vec<f64> {
             let dy = Tensor::<f32>::holding(&dy, layout(&y_dims));
             let mut y = Tensor::<f32>::poisoned(layout(&y_dims));
             let mut dx = Tensor::<f32>::poisoned(layout(&x_dims));
-            pool_forward(&pool, x.to_read(), y.to_write());
-            pool_backward(&pool, x.to_read(), y.to_read(), dy.to_read(), dx.to_write());
+            pool_forward(&pool, x.read(), y.write());
+            pool_backward(&pool, x.read(), y.read(), dy.read(), dx.write());
             numbers.extend(y.elements());
             numbers.extend(dx.elements());
         }

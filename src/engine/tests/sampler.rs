@@ -24,14 +24,11 @@ fn check_affine<R: Real>(random: &mut Random) {
     let (theta_dims, grid_dims) = ([sizes.n, 2, 3], [sizes.n, sizes.height, sizes.width, 2]);
     let theta = random.numbers(theta_dims.iter().product());
     let mut grid = Tensor::<R>::poisoned(random.layout(&grid_dims));
-    affine_grid(Tensor::<R>::holding(&theta, random.layout(&theta_dims)).to_read(), grid.to_write());
+    affine_grid(Tensor::<R>::holding(&theta, random.layout(&theta_dims)).read(), grid.write());
     assert_near::<R>(&grid.elements(), &reference::affine_grid(&theta, sizes), 6.0, &context);
     let dgrid = random.numbers(grid_dims.iter().product());
     let mut dtheta = Tensor::<R>::poisoned(random.layout(&theta_dims));
-    affine_grid_backward(
-        Tensor::<R>::holding(&dgrid, random.layout(&grid_dims)).to_read(),
-        dtheta.to_write(),
-    );
+    affine_grid_backward(Tensor::<R>::holding(&dgrid, random.layout(&grid_dims)).read(), dtheta.write());
     let units = 8.0 + (sizes.height * sizes.width) as f64;
     assert_near::<R>(&dtheta.elements(), &reference::affine_grid_backward(&dgrid, sizes), units, &context);
 }
@@ -62,14 +59,14 @@ fn check_samples<R: Real>(random: &mut Random) {
     let x_tensor = Tensor::<R>::holding(&x, random.layout(&x_dims));
     let grid_tensor = Tensor::<R>::holding(&grid, random.layout(&grid_dims));
     let mut y = Tensor::<R>::poisoned(random.layout(&y_dims));
-    sample_grid(x_tensor.to_read(), grid_tensor.to_read(), y.to_write());
+    sample_grid(x_tensor.read(), grid_tensor.read(), y.write());
     assert_near::<R>(&y.elements(), &reference::sample(&x, &grid, sizes), 8.0, &format!("y, {context}"));
 
     let dy_tensor = Tensor::<R>::holding(&dy, random.layout(&y_dims));
     let mut dx = Tensor::<R>::poisoned(random.layout(&x_dims));
     let mut dgrid = Tensor::<R>::poisoned(random.layout(&grid_dims));
-    let inputs = (x_tensor.to_read(), dy_tensor.to_read(), grid_tensor.to_read());
-    sample_grid_backward(inputs.0, inputs.1, inputs.2, dx.to_write(), dgrid.to_write());
+    let inputs = (x_tensor.read(), dy_tensor.read(), grid_tensor.read());
+    sample_grid_backward(inputs.0, inputs.1, inputs.2, dx.write(), dgrid.write());
     let want = reference::sample_backward(&x, &dy, &grid, sizes);
     let points = (sizes.height * sizes.width) as f64;
     assert_near::<R>(&dx.elements(), &want.dx, 8.0 + points, &format!("dx, {context}"));
@@ -102,8 +99,8 @@ fn the_identity_samples_the_image_itself() {
     let theta = Tensor::<f64>::holding(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], Layout::packed(&[1, 2, 3]));
     let mut grid = Tensor::<f64>::poisoned(Layout::packed(&[1, 5, 9, 2]));
     let mut y = Tensor::<f64>::poisoned(Layout::packed(&dims));
-    affine_grid(theta.to_read(), grid.to_write());
-    sample_grid(x.to_read(), grid.to_read(), y.to_write());
+    affine_grid(theta.read(), grid.write());
+    sample_grid(x.read(), grid.read(), y.write());
     assert_eq!(y.elements(), values);
 }
 
@@ -113,7 +110,7 @@ fn samples(last: f64, points: &[f64]) -> Vec<f64> {
     let count = points.len() / 2;
     let grid = Tensor::<f32>::holding(points, Layout::packed(&[1, 1, count, 2]));
     let mut y = Tensor::<f32>::poisoned(Layout::packed(&[1, 1, 1, count]));
-    sample_grid(x.to_read(), grid.to_read(), y.to_write());
+    sample_grid(x.read(), grid.read(), y.write());
     y.elements()
 }
 
@@ -140,13 +137,13 @@ fn empty_images_and_grids_work() {
         let grid = Tensor::<f32>::holding(&vec![0.0; points * 2], Layout::packed(&[1, 1, points, 2]));
         let (mut y, mut dx) = (empty(&[1, channels, 1, points]), empty(&[1, channels, 2, size]));
         let mut dgrid = empty(&[1, 1, points, 2]);
-        sample_grid(x.to_read(), grid.to_read(), y.to_write());
-        sample_grid_backward(x.to_read(), y.to_read(), grid.to_read(), dx.to_write(), dgrid.to_write());
+        sample_grid(x.read(), grid.read(), y.write());
+        sample_grid_backward(x.read(), y.read(), grid.read(), dx.write(), dgrid.write());
         assert!(y.elements().iter().all(|&y| y == if size == 0 { 0.0 } else { 1.0 }));
         assert!(dx.elements().iter().chain(&dgrid.elements()).all(|value| value.is_finite()));
     }
     let mut dtheta = empty(&[1, 2, 3]);
-    affine_grid_backward(empty(&[1, 0, 4, 2]).to_read(), dtheta.to_write());
+    affine_grid_backward(empty(&[1, 0, 4, 2]).read(), dtheta.write());
     assert_eq!(dtheta.elements(), [0.0; 6]);
 }
 
@@ -154,7 +151,7 @@ fn empty_images_and_grids_work() {
 #[should_panic(expected = "a grid is [N, H, W, 2]")]
 fn a_grid_without_pairs_is_a_bug_of_the_caller() {
     let theta = Tensor::<f32>::poisoned(Layout::packed(&[1, 2, 3]));
-    affine_grid(theta.to_read(), Tensor::<f32>::poisoned(Layout::packed(&[1, 2, 3, 3])).to_write());
+    affine_grid(theta.read(), Tensor::<f32>::poisoned(Layout::packed(&[1, 2, 3, 3])).write());
 }
 
 fn fingerprint() -> Vec<f64> {
@@ -166,12 +163,12 @@ fn fingerprint() -> Vec<f64> {
     let theta = Tensor::<f32>::holding(&random.numbers(12), layout(&[2, 2, 3]));
     let (mut grid, mut y) =
         (Tensor::<f32>::poisoned(layout(&grid_dims)), Tensor::<f32>::poisoned(layout(&y_dims)));
-    affine_grid(theta.to_read(), grid.to_write());
-    sample_grid(x.to_read(), grid.to_read(), y.to_write());
+    affine_grid(theta.read(), grid.write());
+    sample_grid(x.read(), grid.read(), y.write());
     let mut dx = Tensor::<f32>::poisoned(layout(&x_dims));
     let (mut dgrid, mut dtheta) = (grid.clone(), theta.clone());
-    sample_grid_backward(x.to_read(), dy.to_read(), grid.to_read(), dx.to_write(), dgrid.to_write());
-    affine_grid_backward(dgrid.to_read(), dtheta.to_write());
+    sample_grid_backward(x.read(), dy.read(), grid.read(), dx.write(), dgrid.write());
+    affine_grid_backward(dgrid.read(), dtheta.write());
     [grid, y, dx, dgrid, dtheta].iter().flat_map(Tensor::elements).collect()
 }
 

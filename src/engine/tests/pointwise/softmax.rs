@@ -75,10 +75,10 @@ fn check<R: Real>(random: &mut Random, dims: &[usize], scale: f64) {
 fn random_tensors_in_random_layouts_agree_with_the_reference() {
     let mut random = Random::new();
     for round in 0..80 {
-        let rank = 2 + random.below(4);
-        let mut dims: Vec<usize> = (0..rank).map(|_| 1 + random.below(5)).collect();
+        let rank = 2 + random.below(3);
+        let mut dims: Vec<usize> = (0..rank).map(|_| 1 + random.below(4)).collect();
         if round % 3 == 0 {
-            dims[random.below(rank)] = 1 + random.below(60);
+            dims[random.below(rank)] = 1 + random.below(40);
         }
         if round % 10 == 0 {
             dims[random.below(rank)] = 0;

@@ -8,7 +8,7 @@ use gpucompat_engine::{
 const THREADS: &str = "GPUCOMPAT_TEST_THREADS";
 
 /// Bits of results that several threads share.
-fn fingerprint() -> Vec<u32> {
+fn fingerprint() -> Vec<u64> {
     let mut state = 1u64;
     let mut noise = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -17,7 +17,8 @@ fn fingerprint() -> Vec<u32> {
     let dims = [3, 70, 37, 41];
     let (packed, channels_last) = (Layout::packed(&dims), Layout::new(&dims, &[106_190, 1, 2870, 70]));
     let x: Vec<f32> = (0..packed.elements()).map(|_| noise()).collect();
-    let mut bits = Vec::new();
+    let wide: Vec<f64> = x.iter().map(|&x| f64::from(x) / 3.0).collect();
+    let (mut bits, mut wide_bits) = (Vec::new(), Vec::new());
     let mut keep = |values: &[f32]| bits.extend(values.iter().map(|value| value.to_bits()));
     for layout in [packed, channels_last] {
         let x = TensorRef::new(&x, layout);
@@ -38,9 +39,14 @@ fn fingerprint() -> Vec<u32> {
             let mut y = vec![f32::NAN; y_layout.elements()];
             reduce(Reduction::Add, NanRule::Propagate, x, TensorMut::new(&mut y, y_layout));
             keep(&y);
+            // Sums are accumulated in double precision, so only these show their order.
+            let mut y = vec![f64::NAN; y_layout.elements()];
+            let x = TensorRef::new(&wide, layout);
+            reduce(Reduction::Add, NanRule::Propagate, x, TensorMut::new(&mut y, y_layout));
+            wide_bits.extend(y.iter().map(|value| value.to_bits()));
         }
     }
-    bits
+    bits.into_iter().map(u64::from).chain(wide_bits).collect()
 }
 
 #[test]

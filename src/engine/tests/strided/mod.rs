@@ -49,12 +49,11 @@ impl Random {
         let kind = self.below(4);
         let gap = if kind > 1 { 2 } else { 0 };
         match kind {
-            0 => {}
             1 if dims.len() > 1 => {
                 order.remove(1);
                 order.push(1);
             }
-            2 => {}
+            0 | 2 => {}
             _ => (1..dims.len()).for_each(|axis| order.swap(axis, self.below(axis + 1))),
         }
         let mut strides = vec![0; dims.len()];
@@ -89,11 +88,11 @@ impl<R: Real> Tensor<R> {
         Tensor::holding(&vec![f64::NAN; layout.elements()], layout)
     }
 
-    pub fn to_read(&self) -> TensorRef<'_, R> {
+    pub fn read(&self) -> TensorRef<'_, R> {
         TensorRef::new(&self.data, self.layout)
     }
 
-    pub fn to_write(&mut self) -> TensorMut<'_, R> {
+    pub fn write(&mut self) -> TensorMut<'_, R> {
         TensorMut::new(&mut self.data, self.layout)
     }
 
