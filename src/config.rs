@@ -67,6 +67,19 @@ pub const VARIABLES: &[Variable] = &[
         doc: "Who multiplies matrices for PyTorch where the operator layer is attached: cuBLAS (native, or served by the \
               engine), PyTorch's CPU kernel, or the faster one, measured once a type.",
     },
+    Variable {
+        name: "GPU_COMPAT_CUDNN",
+        values: "auto, library or cpu",
+        default: "auto",
+        doc: "Who computes PyTorch's convolutions, batch norms, recurrent networks and CTC where the operator layer is \
+              attached: cuDNN (native, or served by the engine), PyTorch's CPU kernels, or cuDNN if it is native.",
+    },
+    Variable {
+        name: "GPU_COMPAT_SCRATCH_MB",
+        values: "a number from 1",
+        default: "64",
+        doc: "The most memory, MiB, that one convolution takes on the host beside its operands.",
+    },
 ];
 
 /// What `FORCE_GPU_COMPAT_PATCHES` asks for.
@@ -80,24 +93,24 @@ pub enum Force {
     Unset,
 }
 
-/// What `GPU_COMPAT_PRODUCTS` asks for.
+/// What `GPU_COMPAT_PRODUCTS` and `GPU_COMPAT_CUDNN` ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Products {
-    /// Unset or `auto`: the faster one.
+pub enum Provider {
+    /// Unset or `auto`: whoever is faster.
     Auto,
-    /// `library`: cuBLAS, native or served.
+    /// `library`: NVIDIA's library, native or served.
     Library,
     /// `cpu`: PyTorch's CPU kernel.
     Cpu,
 }
 
-impl Products {
+impl Provider {
     /// The word in the environment.
     pub fn name(self) -> &'static str {
         match self {
-            Products::Auto => "auto",
-            Products::Library => "library",
-            Products::Cpu => "cpu",
+            Provider::Auto => "auto",
+            Provider::Library => "library",
+            Provider::Cpu => "cpu",
         }
     }
 }
@@ -118,7 +131,11 @@ pub struct Config {
     /// `GPU_COMPAT_THREADS`, or what the process's own thread settings say; `None`: all cores.
     pub threads: Option<usize>,
     /// `GPU_COMPAT_PRODUCTS`.
-    pub products: Products,
+    pub products: Provider,
+    /// `GPU_COMPAT_CUDNN`.
+    pub cudnn: Provider,
+    /// `GPU_COMPAT_SCRATCH_MB`.
+    pub scratch_mb: Option<u32>,
     /// One sentence for each value that was not understood and is treated as unset.
     pub complaints: Vec<String>,
 }
@@ -149,7 +166,10 @@ impl Config {
                 .filter(|&threads| threads > 0)
                 .or_else(|| number("OMP_NUM_THREADS", lookup, &mut Vec::new()).filter(|&threads| threads > 0))
                 .map(|threads| threads as usize),
-            products: products(lookup, &mut complaints),
+            products: provider("GPU_COMPAT_PRODUCTS", lookup, &mut complaints),
+            cudnn: provider("GPU_COMPAT_CUDNN", lookup, &mut complaints),
+            scratch_mb: number("GPU_COMPAT_SCRATCH_MB", lookup, &mut complaints)
+                .filter(|&megabytes| megabytes > 0),
             complaints,
         }
     }
@@ -170,15 +190,13 @@ fn flag(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut 
     }
 }
 
-fn products(lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Products {
-    let Some(value) = text("GPU_COMPAT_PRODUCTS", lookup) else { return Products::Auto };
+fn provider(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Provider {
+    let Some(value) = text(name, lookup) else { return Provider::Auto };
     let known =
-        [Products::Auto, Products::Library, Products::Cpu].into_iter().find(|known| known.name() == value);
+        [Provider::Auto, Provider::Library, Provider::Cpu].into_iter().find(|known| known.name() == value);
     known.unwrap_or_else(|| {
-        complaints.push(format!(
-            "GPU_COMPAT_PRODUCTS={value:?} is none of auto, library and cpu and is treated as unset"
-        ));
-        Products::Auto
+        complaints.push(format!("{name}={value:?} is none of auto, library and cpu and is treated as unset"));
+        Provider::Auto
     })
 }
 
@@ -224,11 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn who_multiplies_is_one_of_three_words() {
-        assert_eq!(parse(&[]).products, Products::Auto);
-        assert_eq!(parse(&[("GPU_COMPAT_PRODUCTS", "library")]).products, Products::Library);
+    fn who_computes_is_one_of_three_words() {
+        assert_eq!((parse(&[]).products, parse(&[]).cudnn), (Provider::Auto, Provider::Auto));
+        assert_eq!(parse(&[("GPU_COMPAT_PRODUCTS", "library")]).products, Provider::Library);
+        assert_eq!(parse(&[("GPU_COMPAT_CUDNN", "cpu")]).cudnn, Provider::Cpu);
         let odd = parse(&[("GPU_COMPAT_PRODUCTS", "gpu")]);
-        assert_eq!((odd.products, odd.complaints.len()), (Products::Auto, 1));
+        assert_eq!((odd.products, odd.complaints.len()), (Provider::Auto, 1));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::ffi::c_int;
 use cudarc::cublas::sys::{
     cublasComputeType_t as ComputeType, cublasOperation_t as Operation, cudaDataType_t as CudaType,
 };
+use cudarc::cudnn::sys::cudnnDataType_t as CudnnType;
 
 use super::status::Error;
 
@@ -77,10 +78,14 @@ pub enum DataType {
     CI8,
     /// `CUDA_R_32I`.
     I32,
+    /// `CUDA_R_8U`.
+    U8,
+    /// `CUDA_R_64I`.
+    I64,
 }
 
 impl DataType {
-    const ROWS: [(CudaType, DataType, &'static str); 9] = [
+    const ROWS: [(CudaType, DataType, &'static str); 11] = [
         (CudaType::CUDA_R_16F, DataType::F16, "f16"),
         (CudaType::CUDA_R_16BF, DataType::Bf16, "bf16"),
         (CudaType::CUDA_R_32F, DataType::F32, "f32"),
@@ -90,6 +95,8 @@ impl DataType {
         (CudaType::CUDA_R_8I, DataType::I8, "i8"),
         (CudaType::CUDA_C_8I, DataType::CI8, "ci8"),
         (CudaType::CUDA_R_32I, DataType::I32, "i32"),
+        (CudaType::CUDA_R_8U, DataType::U8, "u8"),
+        (CudaType::CUDA_R_64I, DataType::I64, "i64"),
     ];
 
     /// From a `cudaDataType_t`; a type that nothing of ours takes is NOT_SUPPORTED, as cuBLAS answers for
@@ -99,6 +106,53 @@ impl DataType {
             .iter()
             .find_map(|row| (row.0 as c_int == value).then_some(row.1))
             .ok_or(Error::NotSupported("data type"))
+    }
+
+    /// From a `cudnnDataType_t`; packed and 8-bit floating types are NOT_SUPPORTED. A boolean is a byte that is 0
+    /// or 1.
+    pub fn from_cudnn(value: c_int) -> Result<DataType, Error> {
+        [
+            (CudnnType::CUDNN_DATA_FLOAT, DataType::F32),
+            (CudnnType::CUDNN_DATA_DOUBLE, DataType::F64),
+            (CudnnType::CUDNN_DATA_HALF, DataType::F16),
+            (CudnnType::CUDNN_DATA_BFLOAT16, DataType::Bf16),
+            (CudnnType::CUDNN_DATA_INT8, DataType::I8),
+            (CudnnType::CUDNN_DATA_INT32, DataType::I32),
+            (CudnnType::CUDNN_DATA_UINT8, DataType::U8),
+            (CudnnType::CUDNN_DATA_BOOLEAN, DataType::U8),
+            (CudnnType::CUDNN_DATA_INT64, DataType::I64),
+            (CudnnType::CUDNN_DATA_FAST_FLOAT_FOR_FP8, DataType::F32),
+        ]
+        .into_iter()
+        .find_map(|(c, element)| (c as c_int == value).then_some(element))
+        .ok_or(Error::NotSupported("data type"))
+    }
+
+    /// The `cudnnDataType_t`; `None` for a type that cuDNN does not have.
+    pub fn to_cudnn(self) -> Option<c_int> {
+        let c = match self {
+            DataType::F32 => CudnnType::CUDNN_DATA_FLOAT,
+            DataType::F64 => CudnnType::CUDNN_DATA_DOUBLE,
+            DataType::F16 => CudnnType::CUDNN_DATA_HALF,
+            DataType::Bf16 => CudnnType::CUDNN_DATA_BFLOAT16,
+            DataType::I8 => CudnnType::CUDNN_DATA_INT8,
+            DataType::I32 => CudnnType::CUDNN_DATA_INT32,
+            DataType::U8 => CudnnType::CUDNN_DATA_UINT8,
+            DataType::I64 => CudnnType::CUDNN_DATA_INT64,
+            DataType::C32 | DataType::C64 | DataType::CI8 => return None,
+        };
+        Some(c as c_int)
+    }
+
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            DataType::I8 | DataType::U8 => 1,
+            DataType::F16 | DataType::Bf16 | DataType::CI8 => 2,
+            DataType::F32 | DataType::I32 => 4,
+            DataType::F64 | DataType::C32 | DataType::I64 => 8,
+            DataType::C64 => 16,
+        }
     }
 
     /// The log's word.

@@ -45,7 +45,7 @@ macro_rules! export {
             $crate::entry::route::route(
                 &SLOT,
                 $ours,
-                $types,
+                || $types,
                 |real| {
                     // SAFETY: `real` is the native definition of this very symbol, called with the caller's
                     // own arguments; the ABI tests compare this signature with cudarc's.
@@ -128,7 +128,7 @@ macro_rules! export {
             $crate::entry::cublas::legacy::keep_error($crate::entry::route::route(
                 &SLOT,
                 false,
-                0,
+                || 0,
                 |real| {
                     // SAFETY: as for `compute`.
                     unsafe { ::std::mem::transmute::<*mut ::std::ffi::c_void, Real>(real)($($arg),*) };

@@ -11,7 +11,7 @@ use std::ffi::{c_int, c_void};
 use super::status::Error;
 use crate::handle::registry;
 use crate::log;
-use crate::native::find::{Event, Slot};
+use crate::native::find::{Event, Library, Slot};
 use crate::native::inside::inside_native;
 
 /// Expects the function's [`Slot`] in `r11`; asks [`target`] with the first argument and jumps there.
@@ -61,11 +61,10 @@ pub unsafe extern "C" fn refused_jump() {
     )
 }
 
-/// Where a refused function's call goes on: the native function, or [`not_supported`].
+/// Where a refused function's call goes on: the native function, or [`not_supported`]'s answer.
 extern "C" fn target(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {
     // Nothing below can panic on valid slots, but a panic here would cross the naked frame: guard it.
-    super::panic::guard(slot.name(), || Ok(decide(first_argument, slot)))
-        .unwrap_or(not_supported as *const c_void)
+    super::panic::guard(slot.name(), || Ok(decide(first_argument, slot))).unwrap_or(not_supported(slot))
 }
 
 fn decide(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {
@@ -76,7 +75,7 @@ fn decide(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {
         if slot.first(Event::Absent) {
             log::debug(format_args!("refused fn={} reason=absent_in_native_library", slot.name()));
         }
-        return not_supported as *const c_void;
+        return not_supported(slot);
     }
     if slot.first(Event::Refused) {
         log::warn_once(format_args!(
@@ -85,9 +84,21 @@ fn decide(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {
             slot.name()
         ));
     }
-    not_supported as *const c_void
+    not_supported(slot)
 }
 
-extern "C" fn not_supported(_first_argument: *const c_void) -> c_int {
-    Error::NotSupported("function").status(crate::native::find::Library::Cublas)
+/// The function that answers for a refused one: its status is that of the slot's library.
+fn not_supported(slot: &'static Slot) -> *const c_void {
+    match slot.library {
+        Library::Cudnn => cudnn_not_supported as *const c_void,
+        Library::Cublas | Library::CublasLt | Library::Cudart => cublas_not_supported as *const c_void,
+    }
+}
+
+extern "C" fn cublas_not_supported(_first_argument: *const c_void) -> c_int {
+    Error::NotSupported("function").status(Library::Cublas)
+}
+
+extern "C" fn cudnn_not_supported(_first_argument: *const c_void) -> c_int {
+    Error::NotSupported("function").status(Library::Cudnn)
 }

@@ -4,10 +4,11 @@ use std::ffi::c_int;
 use std::fmt;
 
 use cudarc::cublas::sys::cublasStatus_t as CublasStatus;
+use cudarc::cudnn::sys::cudnnStatus_t as CudnnStatus;
 
 use crate::native::driver::DriverError;
 use crate::native::find::Library;
-use crate::native::real::RealError;
+use crate::native::real::{RealError, cudnn_major};
 
 /// `CUBLAS_STATUS_SUCCESS`, the one value all libraries share.
 pub const SUCCESS: c_int = 0;
@@ -38,6 +39,7 @@ impl Error {
         const INITIALIZATION_ERROR: c_int = 3;
         let status = match (library, self) {
             (Library::Cudart, _) => return INITIALIZATION_ERROR,
+            (Library::Cudnn, error) => return cudnn_status(error, cudnn_major()),
             (Library::Cublas | Library::CublasLt, error) => match error {
                 Error::NotInitialized => CublasStatus::CUBLAS_STATUS_NOT_INITIALIZED,
                 Error::InvalidValue(_) => CublasStatus::CUBLAS_STATUS_INVALID_VALUE,
@@ -53,6 +55,23 @@ impl Error {
         };
         status as c_int
     }
+}
+
+/// The status of cuDNN 9, or of cuDNN 8, whose numbers (not in cudarc beside those of 9) are on its page of
+/// `cudnnStatus_t`.
+fn cudnn_status(error: Error, major: usize) -> c_int {
+    let (nine, eight) = match error {
+        Error::NotInitialized => (CudnnStatus::CUDNN_STATUS_NOT_INITIALIZED, 1),
+        Error::InvalidValue(_) => (CudnnStatus::CUDNN_STATUS_BAD_PARAM, 3),
+        Error::NotSupported(_) => (CudnnStatus::CUDNN_STATUS_NOT_SUPPORTED, 9),
+        Error::AllocFailed => (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, 2),
+        Error::ExecutionFailed(DriverError::OUT_OF_MEMORY) => {
+            (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED, 2)
+        }
+        Error::ExecutionFailed(_) | Error::BadAddress(_) => (CudnnStatus::CUDNN_STATUS_EXECUTION_FAILED, 8),
+        Error::Internal => (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR, 4),
+    };
+    if major < 9 { eight } else { nine as c_int }
 }
 
 impl fmt::Display for Error {
@@ -102,7 +121,10 @@ pub fn cublas_status_name(status: c_int) -> &'static std::ffi::CStr {
 ///
 /// `ARCH_MISMATCH` and `NOT_SUPPORTED` say so; `NOT_INITIALIZED` is how a library whose kernels cannot be
 /// loaded refuses to make a handle; `EXECUTION_FAILED` needs a second look (see `entry::route`).
-pub fn may_mean_missing_kernel(status: c_int) -> bool {
+pub fn may_mean_missing_kernel(library: Library, status: c_int) -> bool {
+    if library == Library::Cudnn {
+        return cudnn_may_lack_a_kernel(status, cudnn_major());
+    }
     [
         CublasStatus::CUBLAS_STATUS_ARCH_MISMATCH,
         CublasStatus::CUBLAS_STATUS_NOT_SUPPORTED,
@@ -112,9 +134,40 @@ pub fn may_mean_missing_kernel(status: c_int) -> bool {
     .any(|&candidate| candidate as c_int == status)
 }
 
+/// The same for cuDNN: NOT_SUPPORTED, EXECUTION_FAILED and what they are subdivided into since version 9, and a
+/// fused kernel that could not be compiled for the device.
+fn cudnn_may_lack_a_kernel(status: c_int, major: usize) -> bool {
+    const COMPILATION_FAILED: c_int = CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED as c_int;
+    const ARCH_MISMATCH_8: c_int = 6;
+    const EXECUTION_FAILED_8: c_int = 8;
+    const NOT_SUPPORTED_8: c_int = 9;
+    if major < 9 {
+        [ARCH_MISMATCH_8, EXECUTION_FAILED_8, NOT_SUPPORTED_8].contains(&status)
+    } else {
+        matches!(status, 3000..=3999 | 5000..=5999 | COMPILATION_FAILED)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_error_has_the_status_of_the_cudnn_in_the_process() {
+        let rows = [
+            (Error::NotInitialized, 1001, 1),
+            (Error::InvalidValue("x"), 2000, 3),
+            (Error::NotSupported("types"), 3000, 9),
+            (Error::AllocFailed, 4003, 2),
+            (Error::ExecutionFailed(DriverError(700)), 5000, 8),
+            (Error::Internal, 4000, 4),
+        ];
+        for (error, nine, eight) in rows {
+            assert_eq!((cudnn_status(error, 9), cudnn_status(error, 8)), (nine, eight), "{error:?}");
+        }
+        assert!(cudnn_may_lack_a_kernel(3007, 9) && cudnn_may_lack_a_kernel(6, 8));
+        assert!(!cudnn_may_lack_a_kernel(2000, 9) && !cudnn_may_lack_a_kernel(3, 8));
+    }
 
     #[test]
     fn every_error_has_the_status_cublas_documents() {

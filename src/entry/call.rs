@@ -29,7 +29,7 @@ pub struct Call {
 impl Call {
     /// The call that `handle`, ours or the real library's, is used for.
     pub fn on(handle: *const c_void) -> Result<Call, Error> {
-        set_threads();
+        set_limits();
         match owner(handle).ok_or(Error::NotInitialized)? {
             Owner::Ours(object) => {
                 let state = object.state();
@@ -44,13 +44,22 @@ impl Call {
         }
     }
 
+    /// The call that a cuDNN handle, ours or the real library's, is used for. cuDNN's scalars lie in host memory.
+    pub fn on_cudnn(handle: *const c_void) -> Result<Call, Error> {
+        let stream = match owner(handle).ok_or(Error::NotInitialized)? {
+            Owner::Ours(object) => object.state().stream,
+            Owner::Real => real::cudnn_stream(handle.cast_mut())?,
+        };
+        Call::on_stream(handle, stream, PointerMode::Host)
+    }
+
     /// A call that names its stream and takes host scalars (cuBLASLt, the legacy interface).
     pub fn on_stream(
         handle: *const c_void,
         stream: Stream,
         pointer_mode: PointerMode,
     ) -> Result<Call, Error> {
-        set_threads();
+        set_limits();
         let transfer = match owner(handle) {
             Some(Owner::Ours(object)) => Transfer::on(object.context, object.device, stream)?,
             Some(Owner::Real) | None => current(stream)?,
@@ -77,12 +86,15 @@ fn mode(value: std::ffi::c_int) -> PointerMode {
     if value == 1 { PointerMode::Device } else { PointerMode::Host }
 }
 
-/// Tells the engine, once, how many threads the process's settings allow.
-fn set_threads() {
+/// Tells the engine, once, how many threads and how much memory the process's settings allow.
+fn set_limits() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         if let Some(threads) = config().threads {
             gpucompat_engine::set_threads(threads);
+        }
+        if let Some(megabytes) = config().scratch_mb {
+            gpucompat_engine::set_scratch_bytes((megabytes as usize) << 20);
         }
     });
 }

@@ -9,5 +9,7 @@ pub mod cublas;
 #[macro_use]
 pub mod cublaslt;
 #[macro_use]
+pub mod cudnn;
+#[macro_use]
 pub mod cudart;
 pub mod route;

@@ -41,12 +41,13 @@ impl Served {
 }
 
 /// Routes one call of a function that computes. `ours`: an object of ours is among the arguments, so the
-/// real library must not see them; `types` tells apart the element types of one function; `native` calls
+/// real library must not see them; `types` tells apart the element types of one function, and is asked only
+/// where something failed before; `native` calls
 /// the real function with the caller's own arguments; `serve` computes on the host.
 pub fn route(
     slot: &'static Slot,
     ours: bool,
-    types: u32,
+    types: impl Fn() -> u32,
     native: impl Fn(*mut c_void) -> c_int,
     serve: impl FnOnce() -> Result<Served, Error>,
 ) -> c_int {
@@ -64,7 +65,7 @@ pub fn route(
     let verdict = if ours {
         Verdict::compat(Reason::OwnHandle)
     } else {
-        learned(slot, types).unwrap_or_else(|| verdict(slot.library))
+        learned(slot, &types).unwrap_or_else(|| verdict(slot.library))
     };
     match verdict.mode {
         Mode::Native => {
@@ -137,11 +138,11 @@ fn absent(slot: &'static Slot) -> c_int {
 /// A native call failed: if for want of a kernel, it is served, and the function and types stay with us.
 fn after_native_failure(
     slot: &'static Slot,
-    types: u32,
+    types: impl Fn() -> u32,
     status: c_int,
     serve: impl FnOnce() -> Result<Served, Error>,
 ) -> c_int {
-    if !may_mean_missing_kernel(status) || forced_off() {
+    if !may_mean_missing_kernel(slot.library, status) || forced_off() {
         return status;
     }
     let missing_kernel = clear_missing_kernel_error();
@@ -151,7 +152,7 @@ fn after_native_failure(
     }
     match serve_logged(slot, Reason::LearnedFailure(status), serve) {
         Ok(()) => {
-            learn(slot, types, status);
+            learn(slot, types(), status);
             SUCCESS
         }
         // What we cannot serve either keeps the real library's own answer.

@@ -16,12 +16,14 @@ pub enum Library {
     Cublas,
     /// cuBLASLt.
     CublasLt,
+    /// cuDNN.
+    Cudnn,
     /// The CUDA runtime.
     Cudart,
 }
 
 /// How many [`Library`] values there are.
-pub const LIBRARY_COUNT: usize = 3;
+pub const LIBRARY_COUNT: usize = 4;
 
 impl Library {
     /// The name that log lines use.
@@ -29,6 +31,7 @@ impl Library {
         match self {
             Library::Cublas => "cublas",
             Library::CublasLt => "cublaslt",
+            Library::Cudnn => "cudnn",
             Library::Cudart => "cudart",
         }
     }
@@ -38,7 +41,8 @@ impl Library {
         match self {
             Library::Cublas => 0,
             Library::CublasLt => 1,
-            Library::Cudart => 2,
+            Library::Cudnn => 2,
+            Library::Cudart => 3,
         }
     }
 
@@ -47,6 +51,7 @@ impl Library {
         match self {
             Library::Cublas => &[c"libcublas.so.13", c"libcublas.so.12", c"libcublas.so.11"],
             Library::CublasLt => &[c"libcublasLt.so.13", c"libcublasLt.so.12", c"libcublasLt.so.11"],
+            Library::Cudnn => &[c"libcudnn.so.9", c"libcudnn.so.8"],
             Library::Cudart => &[c"libcudart.so.13", c"libcudart.so.12", c"libcudart.so.11.0"],
         }
     }

@@ -46,6 +46,23 @@ pub fn cublas_pointer_mode(handle: *mut c_void) -> Result<c_int, RealError> {
     ask(&SLOT, handle)
 }
 
+/// The stream of a real cuDNN handle.
+pub fn cudnn_stream(handle: *mut c_void) -> Result<Stream, RealError> {
+    static SLOT: Slot = Slot::new(Library::Cudnn, c"cudnnGetStream");
+    ask::<usize>(&SLOT, handle).map(|stream| Stream(stream as _))
+}
+
+/// The first number of the version of the process's cuDNN, which decides what its statuses are called: 8 or 9.
+/// 9 where there is no cuDNN.
+pub fn cudnn_major() -> usize {
+    type GetVersion = unsafe extern "C" fn() -> usize;
+    static SLOT: Slot = Slot::new(Library::Cudnn, c"cudnnGetVersion");
+    let Some(real) = SLOT.real() else { return 9 };
+    // SAFETY: cuDNN's function of this name takes nothing and returns its version, 8xxx or 9xxxx.
+    let version = calling_native(|| unsafe { std::mem::transmute::<*mut c_void, GetVersion>(real)() });
+    if version < 10_000 { version / 1000 } else { version / 10_000 }
+}
+
 /// Takes back the runtime's "no kernel image" error that a failed native call left behind, so that the
 /// program's next error check does not report a call that we have served after all. True if there was one.
 pub fn clear_missing_kernel_error() -> bool {

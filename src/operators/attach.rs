@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::functions;
 use super::python::{Namespace, Python};
-use crate::config::config;
+use crate::config::{Provider, config};
 use crate::log;
+use crate::native::find::Library;
 use crate::native::kernels;
-use crate::policy::verdict::{Mode, own_kernels};
+use crate::policy::verdict::{Mode, own_kernels, verdict};
 
 /// The layer itself: run in this order in one namespace, under these names in tracebacks.
 const FALLBACK: [(&CStr, &str); 11] = [
@@ -63,8 +64,14 @@ fn attach(namespace: &Namespace) -> Result<(), String> {
         return Ok(());
     }
     let told = if log::debug_enabled() { "True" } else { "False" };
+    let cudnn = match config().cudnn {
+        Provider::Library => true,
+        Provider::Cpu => false,
+        Provider::Auto => verdict(Library::Cudnn).mode == Mode::Native,
+    };
+    let (cudnn, products) = (if cudnn { "True" } else { "False" }, config().products.name());
     let replaced =
-        namespace.integer(&format!("attach(told={told}, products={:?})", config().products.name()))?;
+        namespace.integer(&format!("attach(told={told}, products={products:?}, by_cudnn={cudnn})"))?;
     log::debug(format_args!("attached layer=operators replaced={replaced}"));
     Ok(())
 }

@@ -40,12 +40,12 @@ pub fn learn(slot: &'static Slot, types: u32, status: c_int) -> Verdict {
     verdict
 }
 
-/// What was learned about `slot` with `types` on this thread's device.
-pub fn learned(slot: &'static Slot, types: u32) -> Option<Verdict> {
+/// What was learned about `slot` with `types` (asked only if something was) on this thread's device.
+pub fn learned(slot: &'static Slot, types: impl Fn() -> u32) -> Option<Verdict> {
     if !slot.learned.load(Ordering::Acquire) {
         return None;
     }
     let device = Device::current().ok()?;
-    let status = *LESSONS.read().as_ref()?.get(&(device, slot.name(), types))?;
+    let status = *LESSONS.read().as_ref()?.get(&(device, slot.name(), types()))?;
     Some(Verdict::compat(Reason::LearnedFailure(status)))
 }

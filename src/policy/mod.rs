@@ -6,4 +6,5 @@
 
 pub mod learn;
 pub mod probe;
+mod probe_convolution;
 pub mod verdict;

@@ -1,4 +1,4 @@
-//! The probe: a tiny product by the real library, with its result compared.
+//! The probe: a tiny product, or convolution, by the real library, with its result compared.
 //!
 //! A status of success is not believed: kernels built for another architecture have been seen to "run"
 //! and leave the output as it was. The operands are small integers, so the right result is exact in every
@@ -9,6 +9,7 @@
 use std::ffi::{c_int, c_void};
 use std::fmt;
 
+use super::probe_convolution;
 use crate::native::driver::{DriverError, check, driver};
 use crate::native::find::{Library, Slot};
 use crate::native::inside::calling_native;
@@ -22,7 +23,9 @@ pub enum ProbeFailure {
     Handle(c_int),
     /// The product failed with this status.
     Product(c_int),
-    /// The product "succeeded" with a wrong result.
+    /// The convolution failed with this status.
+    Convolution(c_int),
+    /// The computation "succeeded" with a wrong result.
     WrongResult,
     /// The driver failed before the library was asked.
     Driver(u32),
@@ -34,6 +37,7 @@ impl fmt::Display for ProbeFailure {
             ProbeFailure::LibraryMissing => write!(f, "library_missing"),
             ProbeFailure::Handle(status) => write!(f, "no_handle status={status}"),
             ProbeFailure::Product(status) => write!(f, "product status={status}"),
+            ProbeFailure::Convolution(status) => write!(f, "convolution status={status}"),
             ProbeFailure::WrongResult => write!(f, "wrong_result"),
             ProbeFailure::Driver(error) => write!(f, "driver_error={error}"),
         }
@@ -48,7 +52,8 @@ impl From<DriverError> for ProbeFailure {
 
 /// Rows and columns of the probe's square matrices: large enough for a tiled kernel's main loop.
 const ORDER: usize = 32;
-const ELEMENTS: usize = ORDER * ORDER;
+/// Elements of each of the probe's three arrays.
+pub(super) const ELEMENTS: usize = ORDER * ORDER;
 const BYTES: usize = ELEMENTS * size_of::<f32>();
 
 type Create = unsafe extern "C" fn(*mut *mut c_void) -> c_int;
@@ -76,14 +81,16 @@ type Sgemm = unsafe extern "C" fn(
 pub fn run(library: Library) -> Result<(), ProbeFailure> {
     match library {
         Library::Cublas | Library::CublasLt => calling_native(|| Workbench::open()?.sgemm()),
+        Library::Cudnn => calling_native(|| probe_convolution::run(&Workbench::open()?)),
         Library::Cudart => Ok(()),
     }
 }
 
 /// Device memory and a stream for one probe; freed when dropped.
-struct Workbench {
+pub(super) struct Workbench {
     memory: u64,
-    stream: cudarc::driver::sys::CUstream,
+    /// The probe's stream.
+    pub(super) stream: cudarc::driver::sys::CUstream,
 }
 
 impl Workbench {
@@ -144,7 +151,7 @@ impl Workbench {
             status => return Err(ProbeFailure::Handle(status)),
         }
         let (one, zero, order) = (1.0f32, 0.0f32, ORDER as c_int);
-        let at = |position: usize| self.memory + (position * BYTES) as u64;
+        let at = |position: usize| self.at(position);
         // SAFETY: the handle was made above, the stream in `open`.
         let mut status = unsafe { set_stream(handle, self.stream.cast()) };
         if status == 0 {
@@ -179,19 +186,29 @@ impl Workbench {
         }
     }
 
-    fn upload(&self, position: usize, matrix: &[f32]) -> Result<(), DriverError> {
+    /// The device address of one of the three arrays.
+    pub(super) fn at(&self, position: usize) -> u64 {
+        self.memory + (position * BYTES) as u64
+    }
+
+    /// Copies an array of at most [`ELEMENTS`] to the device.
+    pub(super) fn upload(&self, position: usize, matrix: &[f32]) -> Result<(), DriverError> {
         let driver = driver()?;
-        let destination = self.memory + (position * BYTES) as u64;
-        // SAFETY: `matrix` is BYTES long and lives until the synchronisation below; the destination lies in
-        // our own allocation.
-        check(unsafe { (driver.copy_to_device)(destination, matrix.as_ptr().cast(), BYTES, self.stream) })?;
+        let destination = self.at(position);
+        assert!(matrix.len() <= ELEMENTS, "an array of the probe has {ELEMENTS} elements");
+        // SAFETY: `matrix` lives until the synchronisation below; the destination lies in our own allocation,
+        // where each array has room for ELEMENTS.
+        check(unsafe {
+            (driver.copy_to_device)(destination, matrix.as_ptr().cast(), size_of_val(matrix), self.stream)
+        })?;
         self.synchronize()
     }
 
-    fn download(&self, position: usize) -> Result<Vec<f32>, DriverError> {
+    /// An array of [`ELEMENTS`] from the device.
+    pub(super) fn download(&self, position: usize) -> Result<Vec<f32>, DriverError> {
         let driver = driver()?;
         let mut matrix = vec![0.0f32; ELEMENTS];
-        let source = self.memory + (position * BYTES) as u64;
+        let source = self.at(position);
         // SAFETY: as in `upload`, the other way round.
         check(unsafe {
             (driver.copy_out_of_device)(matrix.as_mut_ptr().cast(), source, BYTES, self.stream)
@@ -200,7 +217,8 @@ impl Workbench {
         Ok(matrix)
     }
 
-    fn synchronize(&self) -> Result<(), DriverError> {
+    /// Waits for the probe's stream.
+    pub(super) fn synchronize(&self) -> Result<(), DriverError> {
         // SAFETY: the stream was made in `open`.
         check(unsafe { (driver()?.stream_synchronize)(self.stream) })
     }

@@ -134,8 +134,11 @@ pub fn verdict(library: Library) -> Verdict {
 pub fn no_native_handle(library: Library, status: c_int) -> Verdict {
     let verdict = Verdict::compat(Reason::NoNativeHandle(status));
     let Ok(device) = Device::current() else { return verdict };
-    VERDICTS.lock().get_or_insert_default().insert((library, device), verdict);
+    let before = VERDICTS.lock().get_or_insert_default().insert((library, device), verdict);
     NATIVE_EVERYWHERE[library.index()].store(false, Ordering::Relaxed);
+    if before == Some(verdict) {
+        return verdict; // one more handle
+    }
     announced(library, Some(device), verdict)
 }
 

@@ -20,7 +20,7 @@ macro_rules! plain {
         unsafe impl Plain for $ty {}
     )*};
 }
-plain!(u8, i8, i32, u64, f32, f64, half::f16, half::bf16);
+plain!(u8, i8, i32, i64, u32, u64, f32, f64, half::f16, half::bf16);
 plain!(num_complex::Complex<f32>, num_complex::Complex<f64>, num_complex::Complex<i8>);
 
 /// Cache-line aligned, zeroed, freed when dropped.

@@ -10,10 +10,12 @@ use std::cell::Cell;
 use std::ffi::c_void;
 
 use cudarc::driver::sys::{CUDA_MEMCPY2D_st, CUmemorytype_enum as MemoryType};
+use gpucompat_engine::Layout;
 
 use super::address::{Memory, classify};
 use super::host_buffer::{HostBuffer, Plain};
 use super::region::{Bases, CopyPlan, HostLayout, Rectangle, Region};
+use super::tensor::TensorRegion;
 use crate::boundary::status::Error;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
@@ -116,7 +118,44 @@ impl Transfer {
     /// Queues the copies that fetch `region` into memory of our own; its elements are there after
     /// [`Transfer::wait`].
     pub fn copy_in<T: Plain>(&self, name: &'static str, region: &Region) -> Result<Staged<'_, T>, Error> {
-        let mut staged = self.room_for(region)?;
+        self.fetch(name, region.plan(size_of::<T>())?)
+    }
+
+    /// Makes a tensor that is only read readable after [`Transfer::wait`], in place where the host can see all
+    /// of it; the layout says where its elements then are.
+    pub fn tensor<T: Plain>(
+        &self,
+        name: &'static str,
+        region: &TensorRegion,
+    ) -> Result<(Staged<'_, T>, Layout), Error> {
+        if let Some(start) = self.tensor_in_place(region)? {
+            let elements = region.checked_extent(size_of::<T>())?;
+            let layout = HostLayout { col_stride: 1, batch_stride: 0, elements };
+            let plan = CopyPlan { layout, rectangles: Vec::new() };
+            let elements = Elements::InPlace(start, elements);
+            return Ok((Staged { elements, layout, plan, transfer: self }, region.layout));
+        }
+        let plan = region.plan_read(size_of::<T>())?;
+        Ok((self.fetch(name, plan.copies)?, plan.layout))
+    }
+
+    /// Host memory of our own for a tensor that is written: its elements as they are now, fetched, or zeros.
+    pub fn tensor_to_write<T: Plain>(
+        &self,
+        name: &'static str,
+        region: &TensorRegion,
+        contents: Contents,
+    ) -> Result<(Staged<'_, T>, Layout), Error> {
+        let plan = region.plan(size_of::<T>())?;
+        let staged = match contents {
+            Contents::Fetched => self.fetch(name, plan.copies)?,
+            Contents::Zeros => self.room(plan.copies)?,
+        };
+        Ok((staged, plan.layout))
+    }
+
+    fn fetch<T: Plain>(&self, name: &'static str, plan: CopyPlan) -> Result<Staged<'_, T>, Error> {
+        let mut staged = self.room(plan)?;
         self.run_plan(name, &mut staged, Direction::In)?;
         self.bytes_in.set(self.bytes_in.get() + staged.plan.bytes(size_of::<T>()));
         Ok(staged)
@@ -124,7 +163,10 @@ impl Transfer {
 
     /// Host memory for `region`, zeroed, nothing fetched: for an output that is only written.
     pub fn room_for<T: Plain>(&self, region: &Region) -> Result<Staged<'_, T>, Error> {
-        let plan = region.plan(size_of::<T>())?;
+        self.room(region.plan(size_of::<T>())?)
+    }
+
+    fn room<T: Plain>(&self, plan: CopyPlan) -> Result<Staged<'_, T>, Error> {
         let buffer = HostBuffer::zeroed(plan.layout.elements)?;
         Ok(Staged { elements: Elements::Copied(buffer), layout: plan.layout, plan, transfer: self })
     }
@@ -176,6 +218,19 @@ impl Transfer {
             Some(elements) if elements <= bytes / size_of::<T>() && start.is_aligned() => {
                 Ok(Some((start, HostLayout { col_stride: region.ld, batch_stride: step, elements })))
             }
+            _ => Ok(None),
+        }
+    }
+
+    /// The address of `region` if the host can read all of it where it is.
+    fn tensor_in_place<T: Plain>(&self, region: &TensorRegion) -> Result<Option<*const T>, Error> {
+        let extent = region.checked_extent(size_of::<T>())?;
+        let start = region.base as *const T;
+        if extent == 0 || !start.is_aligned() {
+            return Ok(None);
+        }
+        match classify(region.base, self.device)? {
+            Memory::Host { bytes: Some(bytes) } if extent <= bytes / size_of::<T>() => Ok(Some(start)),
             _ => Ok(None),
         }
     }
@@ -287,6 +342,15 @@ impl Transfer {
             }
         })
     }
+}
+
+/// What a tensor that is written holds on the host before it is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// What it holds on the device.
+    Fetched,
+    /// Zeros: its elements are not read.
+    Zeros,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! | row | becomes |
 //! |---|---|
-//! | `name served entry types…` | `cublas_entry!(name, types…);` (`cublaslt_entry!` for cuBLASLt) |
+//! | `name served entry types…` | `cublas_entry!(name, types…);` (`cudnn_entry!` for cuDNN, and so on) |
 //! | `name refused` | `refused!(Library, name);` |
 //! | `name refused_algo` | `cublaslt_refused_algo!(name);` |
 //! | `name forwarded` | nothing: the program binds to the native library |
@@ -15,7 +15,9 @@ use std::path::Path;
 fn main() {
     let mut code = String::new();
     let mut treatments = String::new();
-    for (table, library) in [("cublas", "Cublas"), ("cublaslt", "CublasLt"), ("cudart", "Cudart")] {
+    for (table, library) in
+        [("cublas", "Cublas"), ("cublaslt", "CublasLt"), ("cudnn", "Cudnn"), ("cudart", "Cudart")]
+    {
         let path = format!("src/surface/{table}.table");
         println!("cargo::rerun-if-changed={path}");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -1,4 +1,4 @@
-//! What we export, as data: one row a C symbol in `cublas.table`, `cublaslt.table` and
+//! What we export, as data: one row a C symbol in `cublas.table`, `cublaslt.table`, `cudnn.table` and
 //! `cudart.table`.
 //!
 //! `build.rs` turns each row into one macro call; the macros stand beside the functions that serve them,

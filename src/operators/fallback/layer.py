@@ -42,6 +42,14 @@ DIRECT = {
     "baddbmm": lambda op: chosen_added_product(op, replacement(op)),
 }
 
+# What cuDNN computes, or decides to: left to it where it is chosen. Its attention is not.
+CUDNN = ("convolution", "convolution_backward", "cudnn_", "_cudnn_rnn", "_cudnn_ctc", "_cudnn_init", "_use_cudnn_ctc")
+
+
+def _is_cudnns(name):
+    return name in CUDNN[:2] or name.startswith(CUDNN[2:])
+
+
 # Composite operators that call native kernels below the dispatcher: replaced whole.
 WHOLE = frozenset(["conj_physical_", "nanmean.out"])
 
@@ -76,14 +84,16 @@ def _registrations(key, namespace="aten"):
     return {name[len(namespace) + 2 :] for name in names if name.startswith(namespace + "::")}
 
 
-def treatments():
+def treatments(by_cudnn=False):
     """Every aten operator with a CUDA kernel, and those replaced beside them: native, equivalent, measured (by cuBLAS or
-    by the CPU kernel), cpu or refused."""
+    by the CPU kernel), cpu or refused. `by_cudnn`: what cuDNN computes is native."""
     on_host = _registrations("CPU") | _registrations("CompositeExplicitAutograd")
     on_host |= _registrations("CompositeImplicitAutograd") | _registrations("CompositeExplicitAutogradNonFunctional")
     table = {}
     for name in sorted(_registrations("CUDA") | set(EQUIVALENTS) | set(DIRECT) | WHOLE):
-        if name in EQUIVALENTS or name == "copy_":
+        if by_cudnn and _is_cudnns(name):
+            table[name] = "native"
+        elif name in EQUIVALENTS or name == "copy_":
             table[name] = "equivalent"
         elif name in DIRECT:
             table[name] = "measured"
@@ -178,8 +188,8 @@ def structure_treatments(key):
 
 
 def _keep_cudnn_off():
-    """cuDNN's kernels are missing as well. Some operators ask it for a handle before any replacement is reached, so
-    PyTorch must not take it, whatever the program wishes; what the program reads back is its wish."""
+    """Where PyTorch's CPU kernels compute, PyTorch must not take cuDNN, whatever the program wishes: some operators ask it
+    for a handle before any replacement is reached. What the program reads back is its wish."""
     wish = [torch._C._get_cudnn_enabled()]
     torch._C._set_cudnn_enabled(False)
 
@@ -202,19 +212,20 @@ def _let_threads_finish():
     time.sleep(0.01)
 
 
-def attach(told, products):
+def attach(told, products, by_cudnn):
     """Replaces the operators; the number that were. `told`: the log gets the first call of each; `products`: who
-    multiplies matrices, auto, library or cpu."""
+    multiplies matrices, auto, library or cpu; `by_cudnn`: whether cuDNN computes what it can."""
     _wishes["products"] = products
     library = _libraries["aten"] = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         # PyTorch warns of replaced kernels; replacing them is what was asked for.
         warnings.simplefilter("ignore")
-        count = _replace(library, "CUDA", treatments(), told)
+        count = _replace(library, "CUDA", treatments(by_cudnn), told)
         for key in STRUCTURES:
             count += _replace(library, key, structure_treatments(key), told)
         attach_extensions()
-    _keep_cudnn_off()
+    if not by_cudnn:
+        _keep_cudnn_off()
     # The fused attention kernels are missing as well; without them PyTorch takes operators that are replaced above.
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)

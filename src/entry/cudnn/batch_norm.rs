@@ -1,0 +1,345 @@
+//! Batch normalization: `y ← α·act(scale·(x − mean)/√(variance + ε) + bias + z) + β·y`; its gradients are in
+//! [`super::batch_norm_backward`].
+//!
+//! | mode               | statistics and parameters | over          |
+//! |--------------------|---------------------------|---------------|
+//! | spatial, persistent| 1×C×1×1                   | batch, space  |
+//! | per activation     | 1×C×H×W                   | batch         |
+//!
+//! Training updates the running statistics, `running ← (1 − f)·running + f·new`, with the unbiased variance; f = 1 does
+//! not read them. It may keep the mean and 1/√(variance + ε) for the backward pass, which computes them anew if it gets
+//! none. The derivative of the activation (a relu in cuDNN) is taken from y. No workspace, no reserve space.
+//! Errors: `BAD_PARAM` null, or sizes that do not belong together.
+//! Source: <https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-ops-library.html>.
+
+#![allow(clippy::not_unsafe_ptr_arg_deref)] // called by the exported functions only, which are unsafe
+
+use std::ffi::{c_int, c_void};
+
+use cudarc::cudnn::sys::cudnnBatchNormOps_t as Ops;
+use gpucompat_engine::{
+    self as engine, Centering, Function, Layout, Normalization, Operand as From, ProgramOutput, Real, Step,
+    TensorMut, TensorRef,
+};
+
+use super::Arg;
+use super::activation::ActivationDesc;
+use super::descriptor::{TensorDesc, choice};
+use super::operand::{Arrived, Arriving, Operand, Precision, Scalars, describe, optional, served};
+use crate::boundary::status::Error;
+use crate::entry::call::Call;
+use crate::entry::route::Served;
+use crate::staging::host_buffer::{HostBuffer, Plain};
+
+macro_rules! cudnn_batch_norm_inference {
+    ($symbol:ident) => {
+        cudnn_computes! { $symbol (handle, mode: c_int, alpha: *const c_void, beta: *const c_void,
+        x_desc: *const c_void, x: *const c_void, y_desc: *const c_void, y: *mut c_void,
+        params_desc: *const c_void, scale: *const c_void, bias: *const c_void,
+        mean: *const c_void, variance: *const c_void, epsilon: f64)
+        typed(x_desc) {
+            use $crate::entry::cudnn::{Arg, batch_norm};
+            batch_norm::inference(handle, [alpha, beta], Arg(x_desc, x), Arg(y_desc, y), params_desc,
+                [scale, bias, mean, variance], epsilon)
+        } }
+    };
+}
+macro_rules! cudnn_batch_norm_training {
+    ($symbol:ident) => { cudnn_computes! { $symbol (handle, mode: c_int, alpha: *const c_void, beta: *const c_void,
+        x_desc: *const c_void, x: *const c_void, y_desc: *const c_void, y: *mut c_void,
+        params_desc: *const c_void, scale: *const c_void, bias: *const c_void,
+        factor: f64, running_mean: *mut c_void, running_variance: *mut c_void, epsilon: f64,
+        saved_mean: *mut c_void, saved_inv_std: *mut c_void)
+        typed(x_desc) {
+            use $crate::entry::cudnn::{Arg, batch_norm};
+            batch_norm::training(handle, &batch_norm::Training {
+                scalars: [alpha, beta], x: Arg(x_desc, x), y: Arg(y_desc, y), params: params_desc, scale, bias,
+                factor, running: [running_mean, running_variance], epsilon, saved: [saved_mean, saved_inv_std],
+                fused: batch_norm::Fused::nothing() })
+        } } };
+}
+macro_rules! cudnn_batch_norm_training_ex {
+    ($symbol:ident) => { cudnn_computes! { $symbol (handle, mode: c_int, ops: c_int,
+        alpha: *const c_void, beta: *const c_void, x_desc: *const c_void, x: *const c_void,
+        z_desc: *const c_void, z: *const c_void, y_desc: *const c_void, y: *mut c_void,
+        params_desc: *const c_void, scale: *const c_void, bias: *const c_void,
+        factor: f64, running_mean: *mut c_void, running_variance: *mut c_void, epsilon: f64,
+        saved_mean: *mut c_void, saved_inv_std: *mut c_void, activation_desc: *const c_void,
+        workspace: *mut c_void, workspace_bytes: usize, reserve: *mut c_void, reserve_bytes: usize)
+        typed(x_desc) {
+            use $crate::entry::cudnn::{Arg, batch_norm};
+            batch_norm::Fused::read(ops, activation_desc, Arg(z_desc, z)).and_then(|fused|
+            batch_norm::training(handle, &batch_norm::Training {
+                scalars: [alpha, beta], x: Arg(x_desc, x), y: Arg(y_desc, y), params: params_desc, scale, bias,
+                factor, running: [running_mean, running_variance], epsilon, saved: [saved_mean, saved_inv_std],
+                fused }))
+        } } };
+}
+macro_rules! cudnn_batch_norm_forward_workspace_size {
+    ($symbol:ident) => {
+        export! { $symbol of Cudnn (handle: *mut c_void, mode: c_int, ops: c_int,
+        x_desc: *const c_void, z_desc: *const c_void, y_desc: *const c_void, params_desc: *const c_void,
+        activation_desc: *const c_void, bytes: *mut usize)
+        compute($crate::handle::registry::is_ours(handle), 0)
+        serve $crate::entry::cudnn::algorithms::write(bytes, 0, "sizeInBytes") }
+    };
+}
+macro_rules! cudnn_batch_norm_reserve_size {
+    ($symbol:ident) => {
+        export! { $symbol of Cudnn (handle: *mut c_void, mode: c_int, ops: c_int,
+        activation_desc: *const c_void, x_desc: *const c_void, bytes: *mut usize)
+        compute($crate::handle::registry::is_ours(handle), 0)
+        serve $crate::entry::cudnn::algorithms::write(bytes, 0, "sizeInBytes") }
+    };
+}
+
+const UNUSED: From = From::Constant(0.0);
+
+/// What follows the normalization in one call: `cudnnBatchNormOps_t`.
+#[derive(Clone, Copy)]
+pub struct Fused {
+    /// The activation.
+    pub activation: Option<ActivationDesc>,
+    /// z, or dz.
+    pub addend: Option<Arg>,
+}
+
+impl Fused {
+    /// Nothing follows.
+    pub fn nothing() -> Fused {
+        Fused { activation: None, addend: None }
+    }
+
+    /// Reads what the Ex functions are told.
+    pub fn read(ops: c_int, activation: *const c_void, addend: Arg) -> Result<Fused, Error> {
+        let rows = [
+            (Ops::CUDNN_BATCHNORM_OPS_BN as c_int, (false, false)),
+            (Ops::CUDNN_BATCHNORM_OPS_BN_ACTIVATION as c_int, (true, false)),
+            (Ops::CUDNN_BATCHNORM_OPS_BN_ADD_ACTIVATION as c_int, (true, true)),
+        ];
+        let (activates, adds) = choice(ops, &rows, "bnOps")?;
+        let activation = if activates { Some(ActivationDesc::read(activation)?) } else { None };
+        Ok(Fused { activation, addend: adds.then_some(addend) })
+    }
+}
+
+/// x, and the layout of the parameters, which must be x's along each axis or 1.
+pub fn x_and_params(x: Arg, params: *const c_void) -> Result<(Operand, TensorDesc), Error> {
+    let x = Operand::tensor("x", x.0, x.1)?;
+    let params = TensorDesc::read(params, "bnScaleBiasMeanVarDesc")?;
+    let fits = params.layout.rank() == x.dims().len()
+        && params.layout.dims().iter().zip(x.dims()).all(|(&size, &full)| size == full || size == 1);
+    if fits { Ok((x, params)) } else { Err(Error::InvalidValue("bnScaleBiasMeanVarDesc")) }
+}
+
+/// A tensor argument of these sizes.
+pub fn same_sizes(name: &'static str, arg: Arg, as_of: &Operand) -> Result<Operand, Error> {
+    let operand = Operand::tensor(name, arg.0, arg.1)?;
+    if operand.dims() == as_of.dims() { Ok(operand) } else { Err(Error::InvalidValue(name)) }
+}
+
+/// `1/√(variance + ε)`.
+pub fn inverse_deviation<R: Real>(variance: TensorRef<'_, R>, epsilon: f64, inv_std: TensorMut<'_, R>) {
+    let steps = [
+        Step { function: Function::Add, operands: [From::Input(0), From::Constant(epsilon), UNUSED] },
+        Step { function: Function::Rsqrt, operands: [From::Step(0), UNUSED, UNUSED] },
+    ];
+    engine::pointwise(&steps, &[variance], &mut [ProgramOutput { step: 1, tensor: inv_std }]);
+}
+
+/// With given statistics. Errors as the module's.
+pub fn inference(
+    handle: *mut c_void,
+    [alpha, beta]: [*const c_void; 2],
+    x: Arg,
+    y: Arg,
+    params: *const c_void,
+    [scale, bias, mean, variance]: [*const c_void; 4],
+    epsilon: f64,
+) -> Result<Served, Error> {
+    let call = Call::on_cudnn(handle)?;
+    let (x, params) = x_and_params(x, params)?;
+    let y = same_sizes("y", y, &x)?;
+    let parameter = |name, data| Operand::of(name, params, data);
+    let operands = [
+        parameter("bnScale", scale)?,
+        parameter("bnBias", bias)?,
+        parameter("estimatedMean", mean)?,
+        parameter("estimatedVariance", variance)?,
+    ];
+    let scalars = Scalars::read(alpha, beta, x.desc.element)?;
+    in_precision!(Precision::of(&[x.desc.element, params.element]), R => {
+        let arriving = x.fetch::<R>(&call)?;
+        let parameters = operands.map(|operand| operand.fetch::<R>(&call));
+        let mut result = y.result::<R>(&call, scalars)?;
+        call.transfer.wait()?;
+        let [scale, bias, mean, variance] = parameters.map(|arriving| arriving.and_then(Arriving::arrived));
+        let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
+        let layout = Layout::packed(params.layout.dims());
+        let mut inv_std = HostBuffer::<R>::zeroed(layout.extent())?;
+        inverse_deviation(variance.view(), epsilon, TensorMut::new(&mut inv_std, layout));
+        let by = Normalization {
+            mean: mean.view(),
+            inv_std: TensorRef::new(&inv_std, layout),
+            scale: Some(scale.view()),
+            bias: Some(bias.view()),
+        };
+        engine::normalize(arriving.arrived()?.view(), &by, result.view());
+        result.store(&call)?;
+        Ok(served(&call, describe(&[&x]), "normalize"))
+    })
+}
+
+/// The arguments of a training call.
+pub struct Training {
+    /// α and β.
+    pub scalars: [*const c_void; 2],
+    /// x.
+    pub x: Arg,
+    /// y.
+    pub y: Arg,
+    /// The parameters' descriptor.
+    pub params: *const c_void,
+    /// Scale.
+    pub scale: *const c_void,
+    /// Bias.
+    pub bias: *const c_void,
+    /// The exponential average's factor f.
+    pub factor: f64,
+    /// Running mean and variance, or null.
+    pub running: [*mut c_void; 2],
+    /// ε.
+    pub epsilon: f64,
+    /// Where to keep mean and inverse deviation, or null.
+    pub saved: [*mut c_void; 2],
+    /// What follows.
+    pub fused: Fused,
+}
+
+/// With the batch's statistics.
+pub fn training(handle: *mut c_void, args: &Training) -> Result<Served, Error> {
+    let call = Call::on_cudnn(handle)?;
+    let (x, params) = x_and_params(args.x, args.params)?;
+    let precision = Precision::of(&[x.desc.element, params.element]);
+    in_precision!(precision, R => train::<R>(&call, args, &x, params))
+}
+
+fn train<R: Real + Plain>(
+    call: &Call,
+    args: &Training,
+    x: &Operand,
+    params: TensorDesc,
+) -> Result<Served, Error> {
+    let y = same_sizes("y", args.y, x)?;
+    let z = args.fused.addend.map(|z| same_sizes("z", z, x)).transpose()?;
+    let scale = Operand::of("bnScale", params, args.scale)?;
+    let bias = Operand::of("bnBias", params, args.bias)?;
+    let scalars = Scalars::read(args.scalars[0], args.scalars[1], x.desc.element)?;
+    let average = Scalars { alpha: args.factor, beta: 1.0 - args.factor };
+    let kept = |name, data: *mut c_void, scalars| {
+        optional(data, || Operand::of(name, params, data)?.result::<R>(call, scalars))
+    };
+    let running_mean = kept("resultRunningMean", args.running[0], average)?;
+    let running_variance = kept("resultRunningVariance", args.running[1], average)?;
+    let saved_mean = kept("resultSaveMean", args.saved[0], Scalars::PLAIN)?;
+    let saved_inv_std = kept("resultSaveInvVariance", args.saved[1], Scalars::PLAIN)?;
+    let (x_data, scale, bias) = (x.fetch::<R>(call)?, scale.fetch::<R>(call)?, bias.fetch::<R>(call)?);
+    let z = z.map(|z| z.fetch::<R>(call)).transpose()?;
+    let mut result = y.result::<R>(call, scalars)?;
+    call.transfer.wait()?;
+    let (x_data, scale, bias) = (x_data.arrived()?, scale.arrived()?, bias.arrived()?);
+    let z = z.map(Arriving::arrived).transpose()?;
+    let statistics = Statistics::of(x_data.view(), params.layout, args.epsilon)?;
+    let by = statistics.normalization(Some(scale.view()), Some(bias.view()));
+    finish(x_data.view(), &by, args.fused.activation, z.as_ref().map(Arrived::view), result.view())?;
+    let count = x.dims().iter().product::<usize>() / params.layout.elements().max(1);
+    let unbiased = if count > 1 { count as f64 / (count as f64 - 1.0) } else { 1.0 };
+    for (kept, values, factor) in [
+        (running_mean, &statistics.mean, 1.0),
+        (running_variance, &statistics.variance, unbiased),
+        (saved_mean, &statistics.mean, 1.0),
+        (saved_inv_std, &statistics.inv_std, 1.0),
+    ] {
+        if let Some(mut kept) = kept {
+            scaled(TensorRef::new(values, statistics.layout), factor, kept.view());
+            kept.store(call)?;
+        }
+    }
+    result.store(call)?;
+    Ok(served(call, describe(&[x]), "normalize"))
+}
+
+/// `to ← factor·from`.
+pub fn scaled<R: Real>(from: TensorRef<'_, R>, factor: f64, to: TensorMut<'_, R>) {
+    let steps =
+        [Step { function: Function::Mul, operands: [From::Input(0), From::Constant(factor), UNUSED] }];
+    engine::pointwise(&steps, &[from], &mut [ProgramOutput { step: 0, tensor: to }]);
+}
+
+/// `y ← act(normalized + z)`.
+fn finish<R: Real + Plain>(
+    x: TensorRef<'_, R>,
+    by: &Normalization<'_, R>,
+    activation: Option<ActivationDesc>,
+    z: Option<TensorRef<'_, R>>,
+    y: TensorMut<'_, R>,
+) -> Result<(), Error> {
+    let Some(activation) = activation else {
+        engine::normalize(x, by, y);
+        return Ok(());
+    };
+    let layout = y.layout;
+    let mut normalized = HostBuffer::<R>::zeroed(layout.extent())?;
+    engine::normalize(x, by, TensorMut::new(&mut normalized, layout));
+    let mut inputs = vec![TensorRef::new(&normalized, layout)];
+    let mut steps = Vec::new();
+    let mut value = From::Input(0);
+    if let Some(z) = z {
+        inputs.push(z);
+        steps.push(Step { function: Function::Add, operands: [value, From::Input(1), UNUSED] });
+        value = From::Step(0);
+    }
+    steps.push(Step { function: activation.function(), operands: [value, UNUSED, UNUSED] });
+    engine::pointwise(&steps, &inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor: y }]);
+    Ok(())
+}
+
+/// Mean, variance and 1/√(variance + ε) of a batch.
+pub struct Statistics<R: Plain> {
+    layout: Layout,
+    mean: HostBuffer<R>,
+    variance: HostBuffer<R>,
+    inv_std: HostBuffer<R>,
+}
+
+impl<R: Real + Plain> Statistics<R> {
+    /// The statistics of x.
+    pub fn of(x: TensorRef<'_, R>, params: Layout, epsilon: f64) -> Result<Statistics<R>, Error> {
+        let layout = Layout::packed(params.dims());
+        let room = || HostBuffer::<R>::zeroed(layout.extent());
+        let mut new = Statistics { layout, mean: room()?, variance: room()?, inv_std: room()? };
+        let (mean, variance) =
+            (TensorMut::new(&mut new.mean, layout), TensorMut::new(&mut new.variance, layout));
+        engine::statistics(Centering::Mean, x, mean, variance);
+        inverse_deviation(
+            TensorRef::new(&new.variance, layout),
+            epsilon,
+            TensorMut::new(&mut new.inv_std, layout),
+        );
+        Ok(new)
+    }
+
+    /// The normalization by them.
+    pub fn normalization<'a>(
+        &'a self,
+        scale: Option<TensorRef<'a, R>>,
+        bias: Option<TensorRef<'a, R>>,
+    ) -> Normalization<'a, R> {
+        Normalization {
+            mean: TensorRef::new(&self.mean, self.layout),
+            inv_std: TensorRef::new(&self.inv_std, self.layout),
+            scale,
+            bias,
+        }
+    }
+}
