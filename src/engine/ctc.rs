@@ -31,28 +31,19 @@ pub enum CtcNormalization {
     None,
 }
 
-/// What becomes of an example whose labels no path of its length spells: P = 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CtcImpossible {
-    /// The cost is ∞ and the gradient NaN.
-    Infinite,
-    /// Both are 0.
-    Zero,
-}
-
 /// Costs and gradients of a batch of examples: `cudnnCTCLoss`.
 ///
 /// Activations are `[steps, batch, alphabet]`, label 0 the blank; `labels` has the labels of all examples
 /// one after the other. Example n uses its first `input_lengths[n]` steps. `costs[n]` becomes −ln P of its
 /// labels. The gradients, of the same shape as the activations, are those of the costs with respect to the
 /// activations before the softmax: y(t, a) − Σ over s with l′ₛ = a of α(t, s)·β(t, s)/(y(t, a)·P), and 0
-/// beyond the input length. An activation that is NaN makes the cost and the gradients of its example NaN.
+/// beyond the input length. An example whose labels no path of its length spells costs ∞ and has gradients
+/// of 0, so that a program that leaves such examples out is right without looking. An activation that is NaN makes the cost and the gradients of its example NaN.
 ///
 /// # Panics
 /// If shapes and lengths do not fit each other, or a label is outside the alphabet.
 pub fn ctc_loss<R: Real>(
     normalization: CtcNormalization,
-    impossible: CtcImpossible,
     activations: TensorRef<'_, R>,
     labels: &[i32],
     label_lengths: &[usize],
@@ -90,16 +81,12 @@ pub fn ctc_loss<R: Real>(
         let total = lattice.total(&alphas);
         let mut result = results[example].lock();
         let possible = total != f64::NEG_INFINITY;
-        *result.0 = match (possible, impossible) {
-            (true, _) => R::of(-total),
-            (false, CtcImpossible::Infinite) => R::infinity(),
-            (false, CtcImpossible::Zero) => R::ZERO,
-        };
-        result.1 = match (wanted, possible, impossible) {
-            (false, ..) => Vec::new(),
-            (true, true, _) => lattice.gradients(&alphas, total),
-            (true, false, CtcImpossible::Infinite) => vec![R::nan(); steps * alphabet],
-            (true, false, CtcImpossible::Zero) => vec![R::ZERO; steps * alphabet],
+        *result.0 = R::of(-total);
+        result.1 = match (wanted, possible) {
+            (false, _) => Vec::new(),
+            (true, true) if total.is_nan() => vec![R::nan(); steps * alphabet],
+            (true, true) => lattice.gradients(&alphas, total),
+            (true, false) => vec![R::ZERO; steps * alphabet],
         };
     });
     if let Some(mut gradients) = gradients {

@@ -46,13 +46,7 @@ pub fn dropout_forward<R: Real>(
     each_chunk(x, y, |first, values| {
         let mut mask = masks[first / CHUNK].lock();
         let first = seed.offset.wrapping_add(first as u64);
-        on_widest(DropRun {
-            philox: &philox,
-            rule: Rule::new(probability),
-            first,
-            values,
-            mask: Some(&mut mask),
-        });
+        on_widest(DropRun { philox, rule: Rule::new(probability), first, values, mask: Some(&mut mask) });
     });
 }
 
@@ -69,14 +63,13 @@ pub fn dropout_backward<R: Real>(
     check(probability, &dy.layout, &dx.layout, reserve.len());
     let scale = R::of(Rule::new(probability).scale);
     each_chunk(dy, dx, |first, values| {
-        for (value, &kept) in values.iter_mut().zip(&reserve[first..]) {
-            *value = if kept == 0 { R::ZERO } else { *value * scale };
-        }
+        let mask = &reserve[first..first + values.len()];
+        on_widest(MaskRun { scale, values, mask });
     });
 }
 
 /// Drops elements of a run, the first of which has random number `first`, and scales the others.
-pub(crate) fn drop_run<R: Real>(philox: &Philox, probability: f64, first: u64, values: &mut [R]) {
+pub(crate) fn drop_run<R: Real>(philox: Philox, probability: f64, first: u64, values: &mut [R]) {
     on_widest(DropRun { philox, rule: Rule::new(probability), first, values, mask: None });
 }
 
@@ -101,7 +94,7 @@ impl Rule {
 }
 
 struct DropRun<'a, R> {
-    philox: &'a Philox,
+    philox: Philox,
     rule: Rule,
     first: u64,
     values: &'a mut [R],
@@ -135,10 +128,29 @@ impl<R: Real> Job<R> for DropRun<'_, R> {
             };
             for ((value, mark), &number) in values.iter_mut().zip(marks).zip(&numbers[skipped..]) {
                 let kept = number >= least_kept;
-                *value = if kept { *value * scale } else { R::ZERO };
+                let scaled = *value * scale;
+                *value = if kept { scaled } else { R::ZERO };
                 *mark = u8::from(kept);
             }
             (group, skipped) = (group.wrapping_add(1), 0);
+        }
+    }
+}
+
+/// Elements scaled where the mask says kept, else 0.
+struct MaskRun<'a, R> {
+    scale: R,
+    values: &'a mut [R],
+    mask: &'a [u8],
+}
+
+impl<R: Real> Job<R> for MaskRun<'_, R> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<R>>(self) {
+        for (value, &kept) in self.values.iter_mut().zip(self.mask) {
+            // Computed in either case, so that there is no branch to mispredict.
+            let scaled = *value * self.scale;
+            *value = if kept == 0 { R::ZERO } else { scaled };
         }
     }
 }

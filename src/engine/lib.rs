@@ -38,7 +38,7 @@ mod threads;
 pub use bits::{pack_bits, unpack_bits};
 pub use conv::{Conv, ConvKernel, Filtering, conv_backward_data, conv_backward_filter, conv_forward};
 pub use convert::{Element, blend, scale, widen};
-pub use ctc::{CtcImpossible, CtcNormalization, ctc_loss};
+pub use ctc::{CtcNormalization, ctc_loss};
 pub use dropout_raw::{DropoutSeed, dropout_backward, dropout_forward};
 pub use dtype::{Accumulator, C32, C64, Input, Output};
 pub use epilogue::{Activation, Epilogue};

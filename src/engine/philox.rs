@@ -6,6 +6,8 @@
 
 // Inlined into the functions that switch instruction sets on, or they run without.
 #![allow(clippy::inline_always)]
+// Lanes of several words are walked side by side.
+#![allow(clippy::needless_range_loop)]
 
 /// Numbers that are made together: the blocks of 16 neighbouring counters.
 pub(crate) const GROUP: usize = 16 * 4;
@@ -31,7 +33,7 @@ impl Philox {
 
     /// Random numbers `GROUP·index` and those that follow it.
     #[inline(always)]
-    pub(crate) fn group(&self, index: u64) -> [u32; GROUP] {
+    pub(crate) fn group(self, index: u64) -> [u32; GROUP] {
         // The multiplication wraps only where the counter does.
         let counter = |lane: usize| index.wrapping_mul(16).wrapping_add(lane as u64);
         let low = std::array::from_fn(|lane| counter(lane) as u32);

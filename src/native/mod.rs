@@ -12,3 +12,5 @@ pub mod find;
 pub mod inside;
 pub mod kernels;
 pub mod real;
+
+pub use crate::platform::read_own_memory as read_host_memory;

@@ -83,6 +83,17 @@ fn image_base(address: *const c_void) -> usize {
     unsafe { info.assume_init() }.dli_fbase as usize
 }
 
+/// Copies bytes from an address of this process that may not be readable: false then, where a load would fault.
+pub fn read_own_memory(address: u64, bytes: &mut [u8]) -> bool {
+    let length = bytes.len();
+    let into = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
+    let from =
+        libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(address as usize), iov_len: length };
+    // SAFETY: `into` is live memory of its length; the kernel checks `from` and refuses what is not readable.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &raw const into, 1, &raw const from, 1, 0) };
+    usize::try_from(read) == Ok(length)
+}
+
 /// Writes one finished line to standard error; a closed or full one is not our host's problem.
 pub fn write_stderr(line: &str) {
     // SAFETY: the buffer is `line.len()` bytes of live memory; `write` has no other precondition.

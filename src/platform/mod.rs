@@ -5,5 +5,5 @@
 mod linux;
 pub use linux::{
     LoadedLibrary, append_to_file, find_loaded, global_symbol, image_is, next_symbol, own_image_contains,
-    write_stderr,
+    read_own_memory, write_stderr,
 };

@@ -19,6 +19,7 @@ use super::tensor::TensorRegion;
 use crate::boundary::status::Error;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
+use crate::native::read_host_memory;
 
 /// The widest pitch that `cuMemcpy2D` takes on every device; wider rectangles go run by run.
 const MAX_PITCH_BYTES: usize = i32::MAX as usize;
@@ -202,6 +203,19 @@ impl Transfer {
         let staged = self.copy_in(name, &Region { rows: count, cols: 1, ld: count.max(1), bases })?;
         self.wait()?;
         Ok(staged)
+    }
+
+    /// Reads `count` integers at once that may lie in device memory, or in host memory that no CUDA call made.
+    pub fn read_numbers(&self, name: &'static str, address: u64, count: usize) -> Result<Vec<i32>, Error> {
+        if classify(address, self.device)? != Memory::Unreachable {
+            return Ok(self.read_now::<i32>(name, address, count)?.elements().to_vec());
+        }
+        let mut bytes = vec![0; count.checked_mul(size_of::<i32>()).ok_or(Error::AllocFailed)?];
+        if !read_host_memory(address, &mut bytes) {
+            return Err(Error::BadAddress(name));
+        }
+        let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+        Ok(bytes.chunks_exact(size_of::<i32>()).map(number).collect())
     }
 
     /// The address and layout of `region` if the host can read all of it where it is.

@@ -4,11 +4,10 @@
 // The bodies must be inlined into the functions that switch instruction sets on, or they run without.
 #![allow(clippy::inline_always)]
 
-use std::array::from_fn;
 use std::ops::Range;
 
 use super::add;
-use super::forward_raw::{Earlier, Lane, load, store};
+use super::forward_raw::{Earlier, Lane, lane, load, map, store};
 use super::functions::tanh;
 use super::network::{Cell, Clip, ClipNan};
 use super::panels_raw::{Columns, Panels, Rows, WIDTH, add_products, each_block};
@@ -153,40 +152,42 @@ impl<R: Real> BackwardStep<'_, R> {
         match self.cell {
             Cell::Relu => {
                 let h = after(self.outputs);
-                store(column(0), from_fn(|u| if h[u] <= R::ZERO { R::ZERO } else { gradient[u] }));
+                store(column(0), lane(|u| if h[u] <= R::ZERO { R::ZERO } else { gradient[u] }));
             }
             Cell::Tanh => {
                 let h = after(self.outputs);
-                store(column(0), from_fn(|u| gradient[u] * (one - h[u] * h[u])));
+                store(column(0), lane(|u| gradient[u] * (one - h[u] * h[u])));
             }
             Cell::Lstm => {
-                let [i, f, g, o] = [0, 1, 2, 3].map(|gate| load(column(gate)));
+                let (i, f) = (load(column(0)), load(column(1)));
+                let (g, o) = (load(column(2)), load(column(3)));
                 let before = load(&self.cells_before.row(row)[units.clone()]);
-                let squashed = after(self.cells).map(tanh);
+                let squashed = map(after(self.cells), tanh);
                 // SAFETY: forwarded.
                 let carry_c = unsafe { self.carry_c.run(row, units.start, units.len()) };
                 let later = load(carry_c);
                 let mut cell: Lane<R> =
-                    from_fn(|u| later[u] + gradient[u] * o[u] * (one - squashed[u] * squashed[u]));
+                    lane(|u| later[u] + gradient[u] * o[u] * (one - squashed[u] * squashed[u]));
                 if let Some(clip) = &self.clip {
                     let changed = |u: usize| was_clipped(f[u] * before[u] + i[u] * g[u], clip);
-                    cell = from_fn(|u| if changed(u) { R::ZERO } else { cell[u] });
+                    cell = lane(|u| if changed(u) { R::ZERO } else { cell[u] });
                 }
-                store(carry_c, from_fn(|u| cell[u] * f[u]));
-                store(column(0), from_fn(|u| cell[u] * g[u] * i[u] * (one - i[u])));
-                store(column(1), from_fn(|u| cell[u] * before[u] * f[u] * (one - f[u])));
-                store(column(2), from_fn(|u| cell[u] * i[u] * (one - g[u] * g[u])));
-                store(column(3), from_fn(|u| gradient[u] * squashed[u] * o[u] * (one - o[u])));
+                store(carry_c, lane(|u| cell[u] * f[u]));
+                store(column(0), lane(|u| cell[u] * g[u] * i[u] * (one - i[u])));
+                store(column(1), lane(|u| cell[u] * before[u] * f[u] * (one - f[u])));
+                store(column(2), lane(|u| cell[u] * i[u] * (one - g[u] * g[u])));
+                store(column(3), lane(|u| gradient[u] * squashed[u] * o[u] * (one - o[u])));
             }
             Cell::Gru => {
-                let [r, i, n, m] = [0, 1, 2, 3].map(|index| load(column(index)));
+                let (r, i) = (load(column(0)), load(column(1)));
+                let (n, m) = (load(column(2)), load(column(3)));
                 let before = load(&self.states_before.row(row)[units.clone()]);
-                let new: Lane<R> = from_fn(|u| gradient[u] * (one - i[u]) * (one - n[u] * n[u]));
-                carry = from_fn(|u| gradient[u] * i[u]);
-                store(column(0), from_fn(|u| new[u] * m[u] * r[u] * (one - r[u])));
-                store(column(1), from_fn(|u| gradient[u] * (before[u] - n[u]) * i[u] * (one - i[u])));
+                let new: Lane<R> = lane(|u| gradient[u] * (one - i[u]) * (one - n[u] * n[u]));
+                carry = lane(|u| gradient[u] * i[u]);
+                store(column(0), lane(|u| new[u] * m[u] * r[u] * (one - r[u])));
+                store(column(1), lane(|u| gradient[u] * (before[u] - n[u]) * i[u] * (one - i[u])));
                 store(column(2), new);
-                store(column(3), from_fn(|u| new[u] * r[u]));
+                store(column(3), lane(|u| new[u] * r[u]));
             }
         }
         // SAFETY: forwarded.

@@ -210,7 +210,6 @@ impl<R: Real> Pass<'_, R> {
                 outputs: Columns::new(unprojected, hidden),
             };
             forward.run();
-            drop(forward);
             if let Some(weights) = projecting {
                 if let Some(panels) = &project_panels {
                     let rows = Rows { data: unprojected, stride: hidden, count: step.count };

@@ -4,7 +4,6 @@
 // The bodies must be inlined into the functions that switch instruction sets on, or they run without.
 #![allow(clippy::inline_always)]
 
-use std::array::from_fn;
 use std::ops::Range;
 
 use super::add;
@@ -125,7 +124,7 @@ impl<R: Real> Job<R> for ForwardBlock<'_, '_, R> {
     }
 }
 
-impl<'a, R: Real> ForwardStep<'a, R> {
+impl<R: Real> ForwardStep<'_, R> {
     fn units(&self, block: usize) -> Range<usize> {
         block * WIDTH..self.hidden.min((block + 1) * WIDTH)
     }
@@ -154,18 +153,20 @@ impl<'a, R: Real> ForwardStep<'a, R> {
         // SAFETY: forwarded.
         let output = unsafe { self.outputs.run(row, units.start, units.len()) };
         match self.cell {
-            Cell::Relu => store(output, load(column(0)).map(relu)),
-            Cell::Tanh => store(output, load(column(0)).map(tanh)),
+            Cell::Relu => store(output, map(load(column(0)), relu)),
+            Cell::Tanh => store(output, map(load(column(0)), tanh)),
             Cell::Lstm => {
                 let before = load(&self.cells_before.row(row)[units.clone()]);
-                let [input, forget, output_gate] = [0, 1, 3].map(|gate| load(column(gate)).map(sigmoid));
-                let new = load(column(2)).map(tanh);
-                let mut cell: Lane<R> = from_fn(|u| forget[u] * before[u] + input[u] * new[u]);
+                let input = map(load(column(0)), sigmoid);
+                let forget = map(load(column(1)), sigmoid);
+                let new = map(load(column(2)), tanh);
+                let output_gate = map(load(column(3)), sigmoid);
+                let mut cell: Lane<R> = lane(|u| forget[u] * before[u] + input[u] * new[u]);
                 if let Some(clip) = &self.clip {
-                    cell = cell.map(|cell| clipped(cell, clip));
+                    cell = map(cell, |cell| clipped(cell, clip));
                 }
-                let squashed = cell.map(tanh);
-                store(output, from_fn(|u| output_gate[u] * squashed[u]));
+                let squashed = map(cell, tanh);
+                store(output, lane(|u| output_gate[u] * squashed[u]));
                 // SAFETY: forwarded.
                 store(unsafe { self.cells.run(row, units.start, units.len()) }, cell);
                 for (gate, values) in [input, forget, new, output_gate].into_iter().enumerate() {
@@ -174,10 +175,11 @@ impl<'a, R: Real> ForwardStep<'a, R> {
             }
             Cell::Gru => {
                 let before = load(&self.states.row(row)[units]);
-                let [reset, update] = [0, 1].map(|gate| load(column(gate)).map(sigmoid));
+                let reset = map(load(column(0)), sigmoid);
+                let update = map(load(column(1)), sigmoid);
                 let (sum, recurrent) = (load(column(2)), load(column(3)));
-                let new = from_fn(|u| sum[u] + reset[u] * recurrent[u]).map(tanh);
-                store(output, from_fn(|u| (R::ONE - update[u]) * new[u] + update[u] * before[u]));
+                let new = lane(|u| tanh(sum[u] + reset[u] * recurrent[u]));
+                store(output, lane(|u| (R::ONE - update[u]) * new[u] + update[u] * before[u]));
                 for (gate, values) in [reset, update, new].into_iter().enumerate() {
                     store(column(gate), values);
                 }
@@ -193,6 +195,23 @@ fn clipped<R: Real>(cell: R, clip: &Clip) -> R {
     let cell = if cell < min { min } else { cell };
     let cell = if cell > max { max } else { cell };
     if clip.nan == ClipNan::Bound && cell.is_nan() { min } else { cell }
+}
+
+/// A lane of what `value` gives for each element. Unlike the array methods of std it is sure to be
+/// inlined, and so compiled for the instruction set of its caller.
+#[inline(always)]
+pub(super) fn lane<R: Real>(value: impl Fn(usize) -> R) -> Lane<R> {
+    let mut lane = [R::ZERO; WIDTH];
+    for (u, element) in lane.iter_mut().enumerate() {
+        *element = value(u);
+    }
+    lane
+}
+
+/// A function of each element.
+#[inline(always)]
+pub(super) fn map<R: Real>(elements: Lane<R>, function: impl Fn(R) -> R) -> Lane<R> {
+    lane(|u| function(elements[u]))
 }
 
 /// Up to [`WIDTH`] elements, zeros behind.

@@ -173,7 +173,7 @@ pub(super) fn each_block(
     task: impl Fn(usize, std::ops::Range<usize>) + Send + Sync,
 ) {
     const CHUNK: usize = 64;
-    const WORTH: usize = 1 << 17;
+    const WORTH: usize = 1 << 18;
     let blocks = columns.div_ceil(WIDTH);
     let together = WORTH.div_ceil((products * rows.min(CHUNK)).max(1)).clamp(1, blocks.max(1));
     let tasks = blocks.div_ceil(together);
@@ -183,4 +183,49 @@ pub(super) fn each_block(
             task(block, first..(first + CHUNK).min(rows));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rnn::widest_raw::{Job, on_every_width};
+
+    /// Compares the products of some rows with sums one by one.
+    struct Comparison<R> {
+        rows: usize,
+        depth: usize,
+        number: fn(usize) -> R,
+    }
+
+    impl<R: Real> Job<R> for Comparison<R> {
+        #[inline(always)]
+        unsafe fn run<V: Vector<R>>(self) {
+            let Comparison { rows, depth, number } = self;
+            let stride = depth + 3;
+            let data = (0..rows * stride).map(number).collect::<Vec<_>>();
+            let panel = (7..7 + depth * WIDTH).map(number).collect::<Vec<_>>();
+            let mut sums = vec![R::ONE; rows * WIDTH];
+            // SAFETY: the caller owes V's instruction set.
+            unsafe { add_products::<R, V>(Rows { data: &data, stride, count: rows }, &panel, &mut sums) };
+            for (index, &sum) in sums.iter().enumerate() {
+                let (row, column) = (index / WIDTH, index % WIDTH);
+                let product = |l: usize| data[row * stride + l] * panel[l * WIDTH + column];
+                let expected = R::ONE + (0..depth).map(product).sum::<R>();
+                assert_eq!(sum, expected, "row {row} of {rows}, column {column}, depth {depth}");
+            }
+        }
+    }
+
+    /// Small integers, so that every order of summation gives the same float.
+    #[test]
+    fn products_of_every_count_and_width_are_exact() {
+        for rows in 0..20 {
+            for depth in [0, 1, 2, 33] {
+                let number = |index: usize| (index * 7 % 11) as f32 - 5.0;
+                on_every_width(|| Comparison { rows, depth, number });
+                let number = |index: usize| (index * 7 % 11) as f64 - 5.0;
+                on_every_width(|| Comparison { rows, depth, number });
+            }
+        }
+    }
 }

@@ -151,7 +151,7 @@ impl Dropping<'_> {
             for (row, &[_, time, sequence]) in values.chunks_exact_mut(width).zip(&rows[chunk * TOGETHER..]) {
                 let position = (((layer - 1) * self.steps + time) * batch + sequence) * width;
                 let first = self.seed.offset.wrapping_add(position as u64);
-                drop_run(&philox, self.rnn.dropout, first, row);
+                drop_run(philox, self.rnn.dropout, first, row);
             }
         });
     }

@@ -45,3 +45,21 @@ fn avx2<R: Real, J: Job<R>>(job: J) {
     // SAFETY: this function is compiled for avx2 and fma, so its caller has them.
     unsafe { job.run::<<R as BlockProduct>::Vector256>() }
 }
+
+/// Has the work done, one after the other, in registers of every width that this machine has.
+#[cfg(test)]
+pub(super) fn on_every_width<R: Real, J: Job<R>>(job: impl Fn() -> J) {
+    // SAFETY: arrays need no instruction set.
+    unsafe { job().run::<[R; 4]>() };
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: just detected.
+            unsafe { avx2(job()) };
+        }
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: just detected.
+            unsafe { avx512(job()) };
+        }
+    }
+}

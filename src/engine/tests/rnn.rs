@@ -1,6 +1,7 @@
 //! Recurrent networks against the reference: values, and slopes along random directions.
 
 mod processes;
+mod random;
 mod rnn_cases;
 
 use gpucompat_engine::{
@@ -8,7 +9,8 @@ use gpucompat_engine::{
     RnnWeights, TensorMut, TensorRef, rnn_forward,
 };
 use gpucompat_reference::rnn::slope;
-use rnn_cases::{Arrangement, Case, Results, Rng, close, dot};
+use random::{Arrangement, Rng};
+use rnn_cases::{Case, Results, close, dot};
 
 const CELLS: [Cell; 4] = [Cell::Relu, Cell::Tanh, Cell::Lstm, Cell::Gru];
 const BIASES: [RnnBias; 4] = [RnnBias::None, RnnBias::SingleInput, RnnBias::SingleRecurrent, RnnBias::Double];
@@ -112,8 +114,7 @@ fn gradients_of_every_network_agree_with_slopes_of_the_reference() {
             );
         }
     }
-    println!("refused {refused}");
-    assert!(refused < 400, "{refused} directions crossed a kink");
+    assert!(refused < 100, "{refused} directions crossed a kink");
 }
 
 /// Errors of single precision grow with the sums' lengths; all values here are of the order of 1.
@@ -159,6 +160,9 @@ fn larger_networks_agree_with_the_reference() {
             let context = format!("{rnn:?}, seed {}", rng.seed);
             close(&results.y, &expected.y, 1e-12, &context);
             close(&results.h, &expected.h, 1e-12, &context);
+            let single = case.run::<f32>(Arrangement::random(&mut rng));
+            close(&single.y, &expected.y, 400.0 * f64::from(f32::EPSILON) / 2.0, &context);
+            close(&single.h, &expected.h, 400.0 * f64::from(f32::EPSILON) / 2.0, &context);
             let gradients = results.gradients();
             let along = gradients.map(|operand| operand.iter().map(|_| rng.number()).collect::<Vec<_>>());
             let moved = |distance: f64| {

@@ -5,7 +5,7 @@
 //! | labels, lengths| host memory    | device memory     |
 //! | probs, gradients, costs | device | device           |
 //!
-//! Label 0 is the blank. A sequence that cannot produce its labels costs ∞. Errors: `BAD_PARAM` null, lengths beyond the
+//! Label 0 is the blank. A sequence that cannot produce its labels costs ∞, with a gradient of 0. Errors: `BAD_PARAM` null, lengths beyond the
 //! activations', labels that are no label.
 //! Source: <https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-adv-library.html#cudnnctcloss>.
 
@@ -14,7 +14,7 @@
 use std::ffi::{c_int, c_void};
 
 use cudarc::cudnn::sys::cudnnLossNormalizationMode_t as CNormalization;
-use gpucompat_engine::{self as engine, CtcImpossible, CtcNormalization};
+use gpucompat_engine::{self as engine, CtcNormalization};
 
 use super::Arg;
 use super::descriptor::{choice, sizes};
@@ -70,7 +70,7 @@ macro_rules! cudnn_ctc_loss_v8 {
 pub enum Memory {
     /// Host memory, read when the call is made.
     Host,
-    /// Device memory, read in stream order.
+    /// Device memory, read in stream order; PyTorch passes on host tensors as well.
     Device,
 }
 
@@ -101,9 +101,7 @@ impl Examples {
         match self.memory {
             // SAFETY: not null; the caller owes as many numbers in host memory as the function's page says.
             Memory::Host => Ok((0..count).map(|index| unsafe { from.add(index).read_unaligned() }).collect()),
-            Memory::Device => {
-                Ok(call.transfer.read_now::<c_int>(what, from as u64, count)?.elements().to_vec())
-            }
+            Memory::Device => call.transfer.read_numbers(what, from as u64, count),
         }
     }
 }
@@ -159,7 +157,6 @@ pub fn loss(
         call.transfer.wait()?;
         engine::ctc_loss(
             normalization,
-            CtcImpossible::Infinite,
             arriving.arrived()?.view(),
             &labels,
             &label_lengths,

@@ -162,8 +162,16 @@ impl<'c> Network<'c> {
     ) -> Result<Option<Operand>, Error> {
         let dims = [self.desc.rnn.layers * self.desc.directions(), self.x.lengths.len(), width];
         optional(data, || {
-            let operand = Operand::tensor(name, descriptor, data)?;
-            if operand.dims() == dims { Ok(operand) } else { Err(Error::InvalidValue(name)) }
+            let given = TensorDesc::read(descriptor, name)?;
+            let layout = given.layout;
+            // PyTorch describes states with further axes of size 1.
+            let (first, rest) =
+                layout.dims().split_at_checked(dims.len()).ok_or(Error::InvalidValue(name))?;
+            if first != dims || rest.iter().any(|&size| size != 1) {
+                return Err(Error::InvalidValue(name));
+            }
+            let layout = Layout::new(first, &layout.strides()[..dims.len()]);
+            Operand::of(name, TensorDesc { layout, ..given }, data)
         })
     }
 

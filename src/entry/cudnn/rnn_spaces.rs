@@ -72,7 +72,7 @@ pub fn temporary_bytes(
 }
 
 /// Where a matrix and a bias lie; the descriptors are set to [1, rows, columns] and [1, rows, 1], and the addresses
-/// are null where there is no such matrix or bias.
+/// are null where there is no such matrix or bias. A program may want only one of the two: null for the other.
 pub fn weight_place(
     rnn: *const c_void,
     [layer, id]: [c_int; 2],
@@ -103,6 +103,9 @@ fn describe(
     [rows, cols]: [usize; 2],
 ) -> Result<(), Error> {
     let address = address.unwrap_or(0);
+    if out.is_null() {
+        return Ok(()); // not wanted
+    }
     write(out, std::ptr::with_exposed_provenance_mut(address), "address")?;
     if address == 0 || descriptor.is_null() {
         return Ok(());

@@ -86,13 +86,13 @@ def _registrations(key, namespace="aten"):
 
 def treatments(by_cudnn=False):
     """Every aten operator with a CUDA kernel, and those replaced beside them: native, equivalent, measured (by cuBLAS or
-    by the CPU kernel), cpu or refused. `by_cudnn`: what cuDNN computes is native."""
+    by the CPU kernel), cpu or refused. `by_cudnn`: what cuDNN computes is native, convolutions where it can ("cudnn")."""
     on_host = _registrations("CPU") | _registrations("CompositeExplicitAutograd")
     on_host |= _registrations("CompositeImplicitAutograd") | _registrations("CompositeExplicitAutogradNonFunctional")
     table = {}
     for name in sorted(_registrations("CUDA") | set(EQUIVALENTS) | set(DIRECT) | WHOLE):
         if by_cudnn and _is_cudnns(name):
-            table[name] = "native"
+            table[name] = "cudnn" if name in CUDNN[:2] else "native"
         elif name in EQUIVALENTS or name == "copy_":
             table[name] = "equivalent"
         elif name in DIRECT:
@@ -155,12 +155,31 @@ def _noted(name, treatment, function):
     return run
 
 
+def _by_backend(op, host):
+    """A convolution, or its gradients, for PyTorch to compute as it chooses if it chooses cuDNN; else by `host`: the
+    choice may fall on kernels below the dispatcher that are missing. Any other backend's key leads to PyTorch's code."""
+    cudnn = (torch._C._ConvBackend.Cudnn, torch._C._ConvBackend.CudnnTranspose)
+    beyond = torch._C.DispatchKeySet(torch._C.DispatchKey.PrivateUse1)
+    backward = op is aten.convolution_backward.default
+
+    def convolve(*arguments):
+        if backward:
+            _, input, weight, bias, *sizes = arguments[:10]
+            backend = torch._C._select_conv_backend(input, weight, None, *sizes, bias)
+        else:
+            backend = torch._C._select_conv_backend(*arguments)
+        return op.redispatch(beyond, *arguments) if backend in cudnn else host(*arguments)
+
+    return convolve
+
+
 def _function(name, treatment, op, key):
     if treatment == "refused":
         return refusal(name)
     if key != "CUDA":
         return copy_structure_ if name == "copy_" else replacement(op)
-    return DIRECT[name](op) if name in DIRECT else replacement(op, EQUIVALENTS.get(name))
+    host = DIRECT[name](op) if name in DIRECT else replacement(op, EQUIVALENTS.get(name))
+    return _by_backend(op, host) if treatment == "cudnn" else host
 
 
 def _replace(library, key, table, told):

@@ -121,5 +121,8 @@ pub fn read_pointwise(node: &Node, tensors: &mut Tensors) -> Result<Operation, E
     if matches!(function, Function::GenIndex { .. }) {
         return Ok(Operation::Pointwise { function, operands: [None; 3], factors, result });
     }
-    Ok(Operation::Pointwise { function, operands: [x, b, None], factors, result })
+    // PyTorch gives its own, not yet written, output as the addend of a factor of 0: like β = 0 it is not read.
+    let scaled = |operand: Option<usize>, factor: f64| operand.filter(|_| factor != 0.0);
+    let operands = [scaled(x, factors[0]), scaled(b, factors[1]), None];
+    Ok(Operation::Pointwise { function, operands, factors, result })
 }
