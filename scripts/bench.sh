@@ -9,7 +9,8 @@ usage: scripts/bench.sh [benchmark …]
 
   overhead   an intercepted call of a healthy library beside the direct call, nanoseconds
   gemm       the engine's products beside PyTorch's CPU products, same threads: GFLOP/s and the ratio
-  conv       the engine's convolutions beside PyTorch's (oneDNN) on the CPU, same threads, layer by layer
+  conv       the engine's convolutions beside PyTorch's (oneDNN) on the CPU, same threads, layer by layer;
+             BENCH_THREADS sets how many, BENCH_CONV=resnet picks networks by name
   operators  PyTorch's operators and whole models on the simulated GPU beside device="cpu", in one process
 END
 }

@@ -14,8 +14,9 @@ static LIMIT: AtomicUsize = AtomicUsize::new(64 << 20);
 const ALIGNMENT: usize = 64;
 
 thread_local! {
-    /// What the last call on this thread left, so that the next need not ask the system for pages.
-    static KEPT: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+    /// What earlier calls on this thread left, so that later ones need not ask the system for pages; as many
+    /// as were in use at once.
+    static KEPT: Cell<Vec<Vec<f64>>> = const { Cell::new(Vec::new()) };
 }
 
 /// Sets the most scratch memory, bytes, that one call may hold at a time in all threads together. Never
@@ -29,14 +30,32 @@ pub fn scratch_bytes() -> usize {
     LIMIT.load(Ordering::Relaxed)
 }
 
-/// How many elements one thread may hold.
-pub fn elements_per_thread<R: Real>() -> usize {
-    scratch_bytes() / threads::threads() / size_of::<R>()
+/// The parts of scratch memory: what uses them at the same time stays inside the whole.
+#[derive(Clone, Copy, Debug)]
+pub enum Use {
+    /// A copy of an operand as it is read best.
+    Copy,
+    /// What several tasks share.
+    Shared,
+    /// What tasks use for themselves, in one thread.
+    Task,
+}
+
+/// How many elements may be held for a use.
+pub fn elements<R: Real>(held_for: Use) -> usize {
+    let elements = scratch_bytes() / size_of::<R>();
+    match held_for {
+        Use::Copy => elements / 8 * 3,
+        Use::Shared => elements / 4,
+        Use::Task => elements / 8 * 3 / threads::threads(),
+    }
 }
 
 /// Runs `body` on `length` elements of scratch memory, of any values, that start at a cache line.
 pub fn with<R: Real, T>(length: usize, body: impl FnOnce(&mut [R]) -> T) -> T {
-    let mut kept = KEPT.take();
+    let mut others = KEPT.take();
+    let mut kept = others.pop().unwrap_or_default();
+    KEPT.set(others);
     let doubles = (length * size_of::<R>() + ALIGNMENT).div_ceil(size_of::<f64>());
     if kept.len() < doubles || (kept.len() - doubles) * size_of::<f64>() > scratch_bytes() {
         kept = vec![0.0; doubles];
@@ -46,7 +65,9 @@ pub fn with<R: Real, T>(length: usize, body: impl FnOnce(&mut [R]) -> T) -> T {
     let (_, elements, _) = unsafe { kept.align_to_mut::<R>() };
     let skipped = elements.as_ptr().align_offset(ALIGNMENT);
     let result = body(&mut elements[skipped..skipped + length]);
-    KEPT.set(kept);
+    let mut others = KEPT.take();
+    others.push(kept);
+    KEPT.set(others);
     result
 }
 

@@ -73,8 +73,9 @@ impl Problem {
         for n in 0..self.n {
             for k in 0..self.k {
                 for c in 0..of_group {
-                    for o in positions(self.y) {
-                        for f in positions(self.w) {
+                    for o in 0..self.y.iter().product() {
+                        for f in 0..self.w.iter().product() {
+                            let (o, f) = (position(o, self.y), position(f, self.w));
                             let Some(i) = self.reads(o, f) else { continue };
                             let stored = if self.flip { [0, 1, 2].map(|a| self.w[a] - 1 - f[a]) } else { f };
                             let channel = k / to_group * of_group + c;
@@ -101,10 +102,9 @@ impl Problem {
     }
 }
 
-/// Every position of a box, the last axis fastest.
-fn positions(sizes: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
-    let [depth, height, width] = sizes;
-    (0..depth).flat_map(move |d| (0..height).flat_map(move |h| (0..width).map(move |w| [d, h, w])))
+/// The position with this number in a box, the last axis fastest.
+fn position(number: usize, sizes: [usize; 3]) -> [usize; 3] {
+    [number / (sizes[1] * sizes[2]), number / sizes[2] % sizes[1], number % sizes[2]]
 }
 
 /// The place of a position of a packed tensor's `outer`-th box.

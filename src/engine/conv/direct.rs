@@ -6,8 +6,9 @@
 //! successive outputs whatever the step. Rows of the box are longer than those of the tile; the sums in
 //! between are computed and dropped, which costs less than starting anew in each row.
 
+use super::gather::Filter;
 use super::micro_raw::Keep;
-use super::operand::copy_strided;
+use super::operand::{clear_run, copy_strided};
 use super::plan::{AXES, Gather, View};
 use super::planes_raw::{MOST_OUTPUTS, Sweep, UNIT, sweep};
 use crate::gemm::block_raw::SharedOutput;
@@ -19,7 +20,7 @@ const STAGED: usize = 1 << 14;
 /// Multiplications of a task.
 const WORTH: usize = 1 << 18;
 
-/// One part of the output, a few channels of it a group.
+/// One part of the output (the first of the gather), a few channels of it a group.
 pub struct Direct<'a, R> {
     /// Groups.
     pub groups: usize,
@@ -27,16 +28,23 @@ pub struct Direct<'a, R> {
     pub data: &'a [R],
     /// Where they lie.
     pub input: View,
-    /// The filter's elements: (group, output, input, tap) at the sum of their places.
-    pub filter: &'a [R],
-    /// Elements between groups, outputs and inputs of the filter.
-    pub filter_strides: [usize; 3],
+    /// The filter.
+    pub filter: Filter<'a, R>,
     /// The output.
     pub shared: &'a SharedOutput<'a, R>,
     /// Where it lies.
     pub output: View,
     /// What reads what.
     pub gather: &'a Gather,
+}
+
+/// What staging does about the padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Padding {
+    /// Writes zeros.
+    Clear,
+    /// Nothing: zeros are there.
+    IsClear,
 }
 
 /// The staged box of a full tile.
@@ -119,7 +127,7 @@ impl<R: Real> Direct<'_, R> {
         if counts.contains(&0) || self.output.images == 0 {
             return;
         }
-        let held = scratch::elements_per_thread::<R>() / (1 + outputs.min(MOST_OUTPUTS));
+        let held = scratch::elements::<R>(scratch::Use::Task) / (1 + outputs.min(MOST_OUTPUTS));
         let stage = Stage::fitting(self.gather, STAGED.min(held));
         let tiles: [usize; AXES] = std::array::from_fn(|axis| counts[axis].div_ceil(stage.tile[axis]));
         let per_image: usize = tiles.iter().product();
@@ -131,6 +139,11 @@ impl<R: Real> Direct<'_, R> {
             scratch::with(stage.elements() + sums + MOST_OUTPUTS * taps, |scratch: &mut [R]| {
                 let (staged, scratch) = scratch.split_at_mut(stage.elements());
                 let (sums, weights) = scratch.split_at_mut(sums);
+                // The padding of a tile that is the whole image is the same for every channel.
+                let padding = if per_image == 1 { Padding::IsClear } else { Padding::Clear };
+                if padding == Padding::IsClear {
+                    staged.fill(R::ZERO);
+                }
                 for index in task * together..((task + 1) * together).min(total) {
                     let (tile, group) = (index % per_image, index / per_image % groups);
                     let image = index / per_image / groups;
@@ -140,7 +153,8 @@ impl<R: Real> Direct<'_, R> {
                         let own = number * MOST_OUTPUTS..((number + 1) * MOST_OUTPUTS).min(outputs);
                         for channel in 0..channels {
                             if channels > 1 || number == 0 {
-                                self.stage(&stage, image, group * channels + channel, first, staged);
+                                let channel = group * channels + channel;
+                                self.stage(&stage, image, channel, first, padding, staged);
                             }
                             self.weights(group, own.clone(), channel, weights);
                             let job = Sweep {
@@ -166,18 +180,27 @@ impl<R: Real> Direct<'_, R> {
 
     /// The factors of some outputs for one input channel, output by output.
     fn weights(&self, group: usize, outputs: std::ops::Range<usize>, channel: usize, weights: &mut [R]) {
-        let [group_stride, out_stride, in_stride] = self.filter_strides;
+        let Filter { data, group_stride, out_stride, in_stride } = self.filter;
         let taps = self.gather.taps.len();
         for (target, output) in weights.chunks_mut(taps.max(1)).zip(outputs) {
-            let place = group * group_stride + output * out_stride + channel * in_stride;
+            let part = self.gather.parts[0].filter;
+            let place = part + group * group_stride + output * out_stride + channel * in_stride;
             for (target, tap) in target.iter_mut().zip(&self.gather.taps) {
-                *target = self.filter[place + tap.filter];
+                *target = data[place + tap.filter];
             }
         }
     }
 
     /// Copies the box that a tile reads, phase by phase, zeros in the padding.
-    fn stage(&self, stage: &Stage, image: usize, channel: usize, first: [usize; AXES], staged: &mut [R]) {
+    fn stage(
+        &self,
+        stage: &Stage,
+        image: usize,
+        channel: usize,
+        first: [usize; AXES],
+        padding: Padding,
+        staged: &mut [R],
+    ) {
         let (view, step) = (&self.input, self.gather.step);
         let base = image * view.image_stride + channel * view.channel_stride;
         let origin: [isize; AXES] =
@@ -202,13 +225,16 @@ impl<R: Real> Direct<'_, R> {
                     let Some(row) = rows.next() else { unreachable!("the box has a row for each") };
                     match (index(0, phase_d, d), index(1, phase_h, h)) {
                         (Some(d), Some(h)) if before < until => {
-                            row[..before].fill(R::ZERO);
                             let place = base + d * view.strides[0] + h * view.strides[1] + column;
                             let stride = step[2] * view.strides[2];
                             copy_strided(self.data, place, stride, &mut row[before..until]);
-                            row[until..].fill(R::ZERO);
+                            if padding == Padding::Clear {
+                                clear_run(&mut row[..before]);
+                                clear_run(&mut row[until..]);
+                            }
                         }
-                        _ => row.fill(R::ZERO),
+                        _ if padding == Padding::Clear => clear_run(row),
+                        _ => {}
                     }
                 }
             }
@@ -218,7 +244,8 @@ impl<R: Real> Direct<'_, R> {
     /// Copies a tile's sums to the output.
     fn write(&self, stage: &Stage, image: usize, channel: usize, first: [usize; AXES], sums: &[R]) {
         let grid = &self.gather.output;
-        let base = self.gather.first + image * grid.strides[0] + channel * self.output.channel_stride;
+        let base =
+            self.gather.parts[0].first + image * grid.strides[0] + channel * self.output.channel_stride;
         let count: [usize; AXES] =
             std::array::from_fn(|axis| stage.tile[axis].min(grid.counts[axis + 1] - first[axis]));
         for d in 0..count[0] {

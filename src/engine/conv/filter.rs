@@ -88,7 +88,7 @@ fn spans<R: Real>(shape: Shape) -> usize {
     if elements >= LARGE {
         return 1;
     }
-    let fitting = scratch::scratch_bytes() / 2 / size_of::<R>() / elements.max(1);
+    let fitting = scratch::elements::<R>(scratch::Use::Copy) / elements.max(1);
     (elements * shape.depth / WORTH).min(SPANS).min(fitting).min(shape.depth).max(1)
 }
 

@@ -59,6 +59,10 @@ pub enum ConvKernel {
     OneByOne,
     /// A product with the matrix of windows, made tile by tile.
     Im2col,
+    /// One input channel a group, each tap a run of it; or channel by channel where those lie together.
+    Depthwise,
+    /// Few output channels a group, each tap a run of an input channel.
+    FewChannels,
 }
 
 impl ConvKernel {
@@ -68,6 +72,8 @@ impl ConvKernel {
             ConvKernel::None => "none",
             ConvKernel::OneByOne => "conv_1x1",
             ConvKernel::Im2col => "conv_im2col",
+            ConvKernel::Depthwise => "conv_depthwise",
+            ConvKernel::FewChannels => "conv_few_channels",
         }
     }
 }

@@ -131,12 +131,21 @@ pub struct Tap {
     pub offset: [isize; AXES],
 }
 
-/// `out[o] = Σ_t w_t · in[o·step + offset_t]` on a part of the output.
+/// A part of the output: all of it, or one phase.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Place of its first position in the output, channels aside.
+    pub first: usize,
+    /// What its taps' places in the filter are counted from.
+    pub filter: usize,
+}
+
+/// `out[o] = Σ_t w_t · in[o·step + offset_t]` on parts of the output that differ in the w alone.
 #[derive(Clone, Debug)]
 pub struct Gather {
-    /// First place of the part in the output.
-    pub first: usize,
-    /// The part's positions.
+    /// The parts of the output that are computed alike.
+    pub parts: Vec<Part>,
+    /// A part's positions.
     pub output: Grid,
     /// Input positions from one output position to the next.
     pub step: [usize; AXES],
@@ -199,7 +208,8 @@ pub fn forward(conv: &Conv, rank: usize, w: &View, y: &View) -> Gather {
         let offset = |f| (f * geometry.dilation[axis]) as isize - geometry.pad[axis] as isize;
         (0..size).map(|f| (geometry.filter_index(f, size), offset(f))).collect()
     });
-    Gather { first: 0, output: y.grid(), step: geometry.stride, taps: combine(axes, w) }
+    let parts = vec![Part { first: 0, filter: 0 }];
+    Gather { parts, output: y.grid(), step: geometry.stride, taps: combine(axes, w) }
 }
 
 /// Backward data: the phases of dx.
@@ -218,15 +228,50 @@ pub fn backward(conv: &Conv, rank: usize, w: &View, dx: &View) -> Vec<Gather> {
             steps.map(|f| (geometry.filter_index(f, size), ahead(f) / stride)).collect()
         });
         let mut output = dx.grid();
-        let mut first = 0;
-        for axis in 0..AXES {
-            first += phase[axis] * dx.strides[axis];
-            output.counts[axis + 1] = (dx.sizes[axis] - phase[axis]).div_ceil(geometry.stride[axis]);
+        let first = phase.iter().zip(dx.strides).map(|(&index, stride)| index * stride).sum();
+        for (axis, &phase) in phase.iter().enumerate() {
+            output.counts[axis + 1] = (dx.sizes[axis] - phase).div_ceil(geometry.stride[axis]);
             output.strides[axis + 1] *= geometry.stride[axis];
         }
-        phases.push(Gather { first, output, step: [1; AXES], taps: combine(axes, w) });
+        let parts = vec![Part { first, filter: 0 }];
+        phases.push(Gather { parts, output, step: [1; AXES], taps: combine(axes, w) });
     }
     phases
+}
+
+impl Gather {
+    /// Each part for itself.
+    pub fn apart(&self) -> impl Iterator<Item = Gather> {
+        self.parts.iter().map(|&part| Gather { parts: vec![part], ..self.clone() })
+    }
+
+    /// The same with the taps' places counted from the least of them.
+    fn rebased(mut self) -> Gather {
+        let base = self.taps.iter().map(|tap| tap.filter).min().unwrap_or(0);
+        self.taps.iter_mut().for_each(|tap| tap.filter -= base);
+        self.parts.iter_mut().for_each(|part| part.filter += base);
+        self
+    }
+
+    /// Whether parts of both can be computed as one.
+    fn is_like(&self, other: &Gather) -> bool {
+        let alike = |(a, b): (&Tap, &Tap)| a.offset == b.offset && a.filter == b.filter;
+        self.output.counts == other.output.counts
+            && self.taps.len() == other.taps.len()
+            && self.taps.iter().zip(&other.taps).all(alike)
+    }
+}
+
+/// Phases whose taps read the same positions, put together: one matrix of windows serves them all.
+pub fn merged(phases: Vec<Gather>) -> Vec<Gather> {
+    let mut merged: Vec<Gather> = Vec::new();
+    for phase in phases.into_iter().map(Gather::rebased) {
+        match merged.iter_mut().find(|other| other.is_like(&phase)) {
+            Some(other) => other.parts.extend(phase.parts),
+            None => merged.push(phase),
+        }
+    }
+    merged
 }
 
 #[cfg(test)]
@@ -258,5 +303,24 @@ mod tests {
         assert_eq!(phases.len(), 2);
         assert_eq!((taps(&phases[0]), phases[0].output.counts[3]), (vec![(1, 0), (3, -1)], 3));
         assert_eq!((taps(&phases[1]), phases[1].output.counts[3]), (vec![(0, 1), (2, 0)], 2));
+    }
+
+    #[test]
+    fn phases_that_read_alike_are_put_together() {
+        let w = View::of(&Layout::packed(&[1, 1, 16]));
+        let dx = View::of(&Layout::packed(&[1, 1, 80]));
+        let conv = Conv {
+            groups: 1,
+            filtering: Filtering::Convolution,
+            pad: [4, 0, 0],
+            stride: [8, 1, 1],
+            dilation: [1; 3],
+        };
+        let merged = merged(backward(&conv, 3, &w, &dx));
+        let parts: Vec<Vec<usize>> =
+            merged.iter().map(|gather| gather.parts.iter().map(|part| part.first).collect()).collect();
+        assert_eq!(parts, [[0, 1, 2, 3], [4, 5, 6, 7]]);
+        assert_eq!(merged[0].parts.iter().map(|part| part.filter).collect::<Vec<_>>(), [3, 2, 1, 0]);
+        assert_eq!(merged[0].taps.iter().map(|tap| tap.filter).collect::<Vec<_>>(), [8, 0]);
     }
 }

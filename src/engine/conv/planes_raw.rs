@@ -75,7 +75,7 @@ unsafe fn body<R: Real, V: Vector<R>>(sweep: Sweep<'_, R>, keep: Keep, out: &mut
     // SAFETY: forwarded.
     unsafe {
         match sweep.outputs {
-            1 => strips::<R, V, 1, 8>(sweep, keep, out),
+            1 => strips::<R, V, 1, 4>(sweep, keep, out),
             2 => strips::<R, V, 2, 4>(sweep, keep, out),
             3 => strips::<R, V, 3, 2>(sweep, keep, out),
             _ => strips::<R, V, 4, 2>(sweep, keep, out),

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::micro_raw::{Keep, MOST_COLUMNS, MOST_ROWS, Micro, Size};
-use super::operand::{Operand, Places};
+use super::operand::{Operand, Panel, Panels, Places, copy_run};
 use crate::gemm::block_raw::SharedOutput;
 use crate::tensor::Real;
 use crate::{scratch, threads};
@@ -63,11 +63,21 @@ pub struct Target<'a, R> {
     pub columns: Places,
 }
 
-/// Rows and columns of the tiles.
+/// How a product is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tile {
     rows: usize,
     columns: usize,
+    packing: Packing,
+}
+
+/// When the columns of B are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    /// By each tile for itself.
+    ByTile,
+    /// All of them, before: several tiles of rows share them.
+    Before,
 }
 
 impl Tile {
@@ -75,23 +85,28 @@ impl Tile {
     fn of<R: Real>(shape: Shape, micro: Micro) -> Tile {
         let span = shape.depth.div_ceil(shape.spans);
         let depth = depth_block(span);
-        let held = scratch::elements_per_thread::<R>().saturating_sub(depth * micro.rows);
+        let held = scratch::elements::<R>(scratch::Use::Task).saturating_sub(depth * micro.rows);
         let fitting = (held / depth.max(1) / micro.columns * micro.columns).clamp(micro.columns, SIDE);
-        let (mut rows, mut columns) =
-            (even(shape.rows, SIDE, micro.rows), even(shape.columns, fitting, micro.columns));
+        let mut rows = even(shape.rows, SIDE, micro.rows);
+        let mut columns = even(shape.columns, fitting, micro.columns);
         let count = |rows: usize, columns: usize| {
             shape.groups * shape.spans * shape.rows.div_ceil(rows) * shape.columns.div_ceil(columns)
         };
-        while count(rows, columns) < TASKS && rows * columns * span / 2 > WORTH {
-            if columns >= rows && columns > 2 * micro.columns {
-                columns = (columns / 2).next_multiple_of(micro.columns);
-            } else if rows > 4 * micro.rows {
-                rows = (rows / 2).next_multiple_of(micro.rows);
-            } else {
-                break;
-            }
+        let few =
+            |rows: usize, columns: usize| count(rows, columns) < TASKS && rows * columns * span / 2 > WORTH;
+        while few(rows, columns) && columns > 8 * micro.columns {
+            columns = (columns / 2).next_multiple_of(micro.columns);
         }
-        Tile { rows, columns }
+        while few(rows, columns) && rows > 4 * micro.rows {
+            rows = (rows / 2).next_multiple_of(micro.rows);
+        }
+        while few(rows, columns) && columns > 2 * micro.columns {
+            columns = (columns / 2).next_multiple_of(micro.columns);
+        }
+        let packed = shape.groups * shape.columns.next_multiple_of(micro.columns) * shape.depth;
+        let fits = packed <= scratch::elements::<R>(scratch::Use::Shared);
+        let packing = if rows < shape.rows && fits { Packing::Before } else { Packing::ByTile };
+        Tile { rows, columns, packing }
     }
 }
 
@@ -118,56 +133,138 @@ pub fn product<R: Real>(shape: Shape, a: &impl Operand<R>, b: &impl Operand<R>, 
     }
     let micro = Micro::of::<R>();
     let tile = Tile::of::<R>(shape, micro);
+    match tile.packing {
+        Packing::Before if shape.depth > 0 => {
+            let whole = Packed { micro, shape };
+            scratch::with(shape.groups * shape.spans * whole.matrix(), |packed: &mut [R]| {
+                whole.pack(b, packed);
+                tiles(micro, shape, tile, a, b, Some(packed), target);
+            });
+        }
+        _ => tiles(micro, shape, tile, a, b, None, target),
+    }
+}
+
+/// All columns of B, packed: for each group and span block by block of the depth, each panel by panel.
+#[derive(Clone, Copy)]
+struct Packed {
+    micro: Micro,
+    shape: Shape,
+}
+
+impl Packed {
+    /// The depth of a block.
+    fn block(self) -> usize {
+        depth_block(self.shape.depth.div_ceil(self.shape.spans))
+    }
+
+    fn panels(self) -> usize {
+        self.shape.columns.div_ceil(self.micro.columns)
+    }
+
+    /// Elements of a block.
+    fn length(self) -> usize {
+        self.panels() * self.micro.columns * self.block()
+    }
+
+    /// Elements of a group and span.
+    fn matrix(self) -> usize {
+        self.blocks() * self.length()
+    }
+
+    fn blocks(self) -> usize {
+        self.shape.depth.div_ceil(self.shape.spans).div_ceil(self.block().max(1))
+    }
+
+    fn pack<R: Real>(self, b: &impl Operand<R>, packed: &mut [R]) {
+        /// Panels that a task packs.
+        const TOGETHER: usize = 4;
+        let (stride, parts) = (self.micro.columns * self.block(), self.panels().div_ceil(TOGETHER));
+        let shared = SharedOutput::new(packed);
+        let count = self.shape.groups * self.shape.spans * self.blocks();
+        threads::for_each(count * parts, |task| {
+            let (part_of_block, block) = (task % parts, task / parts);
+            let (number, matrix) = (block % self.blocks(), block / self.blocks());
+            let (group, span) = (matrix % self.shape.groups, self.shape.span(matrix / self.shape.groups));
+            let depth = block_of(&span, number, self.block());
+            let panels = part(part_of_block, TOGETHER, self.panels());
+            let columns =
+                panels.start * self.micro.columns..(panels.end * self.micro.columns).min(self.shape.columns);
+            let length = panels.len() * stride;
+            let first = block * self.length() + panels.start * stride;
+            // SAFETY: the place is only asserted to be inside the output.
+            unsafe { shared.place(first + length - 1) };
+            // SAFETY: these panels are this task's alone, and inside `packed`; scratch memory is initialised.
+            let out = unsafe { std::slice::from_raw_parts_mut(shared.place(first), length) };
+            let panels = Panels { width: self.micro.columns, stride };
+            b.columns(group, columns, &b.depth(depth), panels, out);
+        });
+    }
+}
+
+/// Block `number` of a span of the depth.
+fn block_of(span: &Range<usize>, number: usize, block: usize) -> Range<usize> {
+    let own = part(number, block, span.len());
+    span.start + own.start..span.start + own.end
+}
+
+/// Computes every tile, its columns of B from `packed` if they are there.
+fn tiles<R: Real>(
+    micro: Micro,
+    shape: Shape,
+    tile: Tile,
+    a: &impl Operand<R>,
+    b: &impl Operand<R>,
+    packed: Option<&[R]>,
+    target: &Target<'_, R>,
+) {
     let (down, across) = (shape.rows.div_ceil(tile.rows), shape.columns.div_ceil(tile.columns));
+    let whole = Packed { micro, shape };
+    let block = whole.block();
+    let stride = block * micro.columns;
     threads::for_each(shape.groups * shape.spans * down * across, |task| {
-        let (group, span) = (task / (down * across) % shape.groups, task / (down * across) / shape.groups);
+        let matrix = task / (down * across);
+        let (group, span) = (matrix % shape.groups, matrix / shape.groups);
         let rows = part(task % down, tile.rows, shape.rows);
         let columns = part(task / down % across, tile.columns, shape.columns);
         let first = target.first + group * target.group_stride + span * target.span_stride;
         let store = Store::of(micro, first, rows.clone(), columns.clone(), target);
-        fill(&store, group, shape.span(span), rows, columns, a, b);
-    });
-}
-
-/// Fills one tile.
-fn fill<R: Real>(
-    store: &Store<'_, R>,
-    group: usize,
-    depth: Range<usize>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    a: &impl Operand<R>,
-    b: &impl Operand<R>,
-) {
-    let micro = store.micro;
-    let block = depth_block(depth.len());
-    let panels = columns.len().div_ceil(micro.columns);
-    let panel_length = block * micro.columns;
-    // Rows in equal parts, so that no part is left with a row or two.
-    let parts = rows.len().div_ceil(micro.rows);
-    let row = |number: usize| number * rows.len() / parts;
-    scratch::with(panels * panel_length + block * micro.rows, |scratch: &mut [R]| {
-        let (b_panels, a_panel) = scratch.split_at_mut(panels * panel_length);
-        for number in 0..depth.len().div_ceil(block.max(1)).max(1) {
-            let block = part(number, block, depth.len());
-            let depth = depth.start + block.start..depth.start + block.end;
-            for panel in 0..panels {
-                let columns = panel_columns(&columns, panel, micro);
-                let packed = &mut b_panels[panel * panel_length..(panel + 1) * panel_length];
-                b.columns(group, columns, depth.clone(), micro.columns, packed);
-            }
-            let keep = if number == 0 { Keep::Nothing } else { Keep::Sums };
-            for number in 0..parts {
-                let own = rows.start + row(number)..rows.start + row(number + 1);
-                let a = a.rows(group, own.clone(), depth.clone(), a_panel);
-                for panel in 0..panels {
-                    let packed = &b_panels[panel * panel_length..(panel + 1) * panel_length];
-                    let width = panel_columns(&columns, panel, micro).len();
-                    let size = Size { rows: own.len(), columns: width, depth: depth.len() };
-                    store.product(size, a, packed, keep, row(number), panel);
+        let span = shape.span(span);
+        let panels = columns.len().div_ceil(micro.columns);
+        let own = if packed.is_some() { 0 } else { panels * stride };
+        // Rows in equal parts, so that no part is left with a row or two.
+        let parts = rows.len().div_ceil(micro.rows);
+        let row = |number: usize| number * rows.len() / parts;
+        scratch::with(own + block * micro.rows, |scratch: &mut [R]| {
+            let (own, a_panel) = scratch.split_at_mut(own);
+            for number in 0..span.len().div_ceil(block.max(1)).max(1) {
+                let depth = block_of(&span, number, block);
+                let b_panels = if let Some(packed) = packed {
+                    let first = columns.start / micro.columns * stride;
+                    &packed[matrix * whole.matrix() + number * whole.length() + first..]
+                } else {
+                    let panels = Panels { width: micro.columns, stride };
+                    if !depth.is_empty() {
+                        b.columns(group, columns.clone(), &b.depth(depth.clone()), panels, own);
+                    }
+                    &*own
+                };
+                let keep = if number == 0 { Keep::Nothing } else { Keep::Sums };
+                let of_a = (!depth.is_empty()).then(|| a.depth(depth.clone()));
+                for number in 0..parts {
+                    let own = rows.start + row(number)..rows.start + row(number + 1);
+                    let a = match &of_a {
+                        Some(depth) => a.rows(group, own.clone(), depth, a_panel),
+                        None => Panel { data: &[], row_stride: 1, depth_stride: 1 },
+                    };
+                    for panel in 0..panels {
+                        let width = micro.columns.min(columns.len() - panel * micro.columns);
+                        let size = Size { rows: own.len(), columns: width, depth: depth.len() };
+                        store.product(size, a, &b_panels[panel * stride..], keep, row(number), panel);
+                    }
                 }
             }
-        }
+        });
     });
 }
 
@@ -201,20 +298,14 @@ pub fn write_run<R: Real>(output: &SharedOutput<'_, R>, first: usize, stride: us
     // SAFETY: as above.
     let start = unsafe { output.place(first) };
     if stride == 1 {
-        // SAFETY: as above; the output is borrowed mutably, so the run does not overlap it.
-        unsafe { start.copy_from_nonoverlapping(run.as_ptr(), run.len()) };
+        // SAFETY: as above; all of the run lies between the two places.
+        copy_run(run, unsafe { std::slice::from_raw_parts_mut(start, run.len()) });
         return;
     }
     for (index, &element) in run.iter().enumerate() {
         // SAFETY: between the first and the last element, both inside the output.
         unsafe { start.add(index * stride).write(element) };
     }
-}
-
-/// The columns of a panel of the tile.
-fn panel_columns(columns: &Range<usize>, panel: usize, micro: Micro) -> Range<usize> {
-    let first = columns.start + panel * micro.columns;
-    first..(first + micro.columns).min(columns.end)
 }
 
 /// The places of one tile.
@@ -243,6 +334,9 @@ impl<'a, R: Real> Store<'a, R> {
             micro.written(places.len()) == places.len()
                 && places.windows(2).all(|pair| pair[1] == pair[0] + 1)
         };
+        let farthest = |places: &[usize]| places.iter().copied().max().unwrap_or(0);
+        // SAFETY: the place is only asserted to be inside the output, not used.
+        unsafe { target.output.place(first + farthest(&row_places) + farthest(&column_places)) };
         Store {
             micro,
             output: target.output,
@@ -255,15 +349,7 @@ impl<'a, R: Real> Store<'a, R> {
 
     /// Computes the rows from `row` on of one panel, in place if they are evenly spaced and its columns
     /// contiguous.
-    fn product(
-        &self,
-        size: Size,
-        a: super::operand::Panel<'_, R>,
-        b: &[R],
-        keep: Keep,
-        row: usize,
-        panel: usize,
-    ) {
+    fn product(&self, size: Size, a: Panel<'_, R>, b: &[R], keep: Keep, row: usize, panel: usize) {
         let rows = &self.rows[row..row + size.rows];
         let columns = &self.columns[panel * self.micro.columns..][..size.columns];
         let stride = if rows.len() > 1 { rows[1].wrapping_sub(rows[0]) } else { 0 };
@@ -271,11 +357,8 @@ impl<'a, R: Real> Store<'a, R> {
             rows.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == stride) && stride < usize::MAX / 2;
         let place = self.first + rows[0] + columns[0];
         if even && self.contiguous[panel] {
-            // The last element, asserted to be inside before a pointer to the first is used.
-            let last = self.first + rows[rows.len() - 1] + columns[columns.len() - 1];
-            // SAFETY: this tile's elements are this task's alone (see the module's first lines).
-            unsafe { self.output.place(last) };
-            // SAFETY: as above; all elements of these rows lie between the first and the last place.
+            // SAFETY: this tile's elements are this task's alone (see the module's first lines), and all of
+            // them lie inside the output, as `Store::of` has asserted.
             unsafe { self.micro.product(size, a, b, keep, self.output.place(place), stride) };
             return;
         }
@@ -283,12 +366,16 @@ impl<'a, R: Real> Store<'a, R> {
         let pitch = self.micro.columns;
         // SAFETY: `sums` has room for the most rows and columns of any kernel and is ours.
         unsafe { self.micro.product(size, a, b, Keep::Nothing, sums.as_mut_ptr(), pitch) };
+        // SAFETY: this tile's elements are this task's alone.
+        let start = unsafe { self.output.place(self.first) };
         for (&row, sums) in rows.iter().zip(sums.chunks(pitch)) {
             for (&column, &sum) in columns.iter().zip(sums) {
-                // SAFETY: this tile's elements are this task's alone.
-                let place = unsafe { self.output.place(self.first + row + column) };
-                // SAFETY: as above; kept sums were written by an earlier block of the depth.
-                unsafe { place.write(if keep == Keep::Sums { place.read() + sum } else { sum }) };
+                // SAFETY: `Store::of` has asserted that the tile's farthest element is inside the output;
+                // kept sums were written by an earlier block of the depth.
+                unsafe {
+                    let place = start.add(row + column);
+                    place.write(if keep == Keep::Sums { place.read() + sum } else { sum });
+                }
             }
         }
     }

@@ -1,185 +1,17 @@
 //! Convolutions in their three directions against the reference, in every layout.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[path = "conv/cases.rs"]
+mod cases;
 
+use cases::{
+    ARRANGEMENTS, Arrangement, Case, POISON, Random, arrange, lay, line, output, plane, random_case,
+    with_random,
+};
 use gpucompat_engine::{
-    Conv, ConvKernel, Filtering, Layout, Real, TensorMut, TensorRef, conv_backward_data,
-    conv_backward_filter, conv_forward, set_scratch_bytes, set_threads,
+    ConvKernel, Layout, Real, TensorMut, TensorRef, conv_backward_data, conv_backward_filter, conv_forward,
+    scratch_bytes, set_scratch_bytes, set_threads,
 };
 use gpucompat_reference::conv::{Expected, Problem, backward_data, backward_filter, forward};
-
-/// Random numbers (xorshift), seeded from the clock unless a seed is to be looked at again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 20) as usize % bound
-    }
-
-    fn between(&mut self, low: usize, high: usize) -> usize {
-        low + self.below(high - low + 1)
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-
-    /// Between −1 and 1, exact in single precision.
-    fn number(&mut self) -> f64 {
-        self.below(1 << 20) as f64 / f64::from(1 << 19) - 1.0
-    }
-
-    fn numbers(&mut self, length: usize) -> Vec<f64> {
-        (0..length).map(|_| self.number()).collect()
-    }
-}
-
-fn clock() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1
-}
-
-/// Runs `body` with fresh random numbers; prints the seed if it fails.
-fn with_random(body: impl FnOnce(&mut Random)) {
-    let seed = clock();
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(&mut Random(seed)))) {
-        eprintln!("seed {seed}");
-        std::panic::resume_unwind(panic);
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Arrangement {
-    Packed,
-    ChannelsLast,
-    /// Channels last, with a gap after each position.
-    ChannelsLastSliced,
-    /// Packed, each axis with a gap.
-    Gaps,
-    /// Axes in any order, with gaps.
-    Any,
-}
-
-const ARRANGEMENTS: [Arrangement; 5] = [
-    Arrangement::Packed,
-    Arrangement::ChannelsLast,
-    Arrangement::ChannelsLastSliced,
-    Arrangement::Gaps,
-    Arrangement::Any,
-];
-
-fn arrange(random: &mut Random, dims: &[usize], arrangement: Arrangement) -> Layout {
-    let mut order: Vec<usize> = (0..dims.len()).collect();
-    match arrangement {
-        Arrangement::Packed | Arrangement::Gaps => {}
-        Arrangement::ChannelsLast | Arrangement::ChannelsLastSliced => {
-            order.remove(1);
-            order.push(1);
-        }
-        Arrangement::Any => {
-            for last in (1..dims.len()).rev() {
-                order.swap(last, random.below(last + 1));
-            }
-        }
-    }
-    let mut strides = vec![0; dims.len()];
-    let mut step = if arrangement == Arrangement::Any { random.between(1, 2) } else { 1 };
-    for &axis in order.iter().rev() {
-        // The stride of an axis of size 1 says nothing.
-        strides[axis] = if dims[axis] == 1 { random.one_of(&[step, 0, 1, 999]) } else { step };
-        step *= dims[axis].max(1);
-        match arrangement {
-            Arrangement::Gaps | Arrangement::Any => step += random.below(3),
-            Arrangement::ChannelsLastSliced if axis == 1 => step += 3,
-            _ => {}
-        }
-    }
-    Layout::new(dims, &strides)
-}
-
-/// The packed values laid out; NaN in the gaps.
-fn lay<R: Real>(values: &[f64], layout: &Layout) -> Vec<R> {
-    let mut data = vec![R::nan(); layout.extent() + 5];
-    for (position, &value) in values.iter().enumerate() {
-        data[layout.place(&layout.index_of(position)[..layout.rank()])] = R::of(value);
-    }
-    data
-}
-
-const POISON: f64 = -1234.5;
-
-/// One problem with the number of axes it is given as.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    problem: Problem,
-    rank: usize,
-}
-
-impl Case {
-    fn conv(&self) -> Conv {
-        let Problem { groups, pad, stride, dilation, flip, .. } = self.problem;
-        let filtering = if flip { Filtering::Convolution } else { Filtering::CrossCorrelation };
-        let ahead = |values: [usize; 3]| {
-            let mut all = [77; 3];
-            all[..self.rank - 2].copy_from_slice(&values[5 - self.rank..]);
-            all
-        };
-        Conv { groups, filtering, pad: ahead(pad), stride: ahead(stride), dilation: ahead(dilation) }
-    }
-
-    fn dims(&self, first: usize, second: usize, spatial: [usize; 3]) -> Vec<usize> {
-        [&[first, second][..], &spatial[5 - self.rank..]].concat()
-    }
-
-    fn x(&self) -> Vec<usize> {
-        self.dims(self.problem.n, self.problem.c, self.problem.x)
-    }
-    fn w(&self) -> Vec<usize> {
-        self.dims(self.problem.k, self.problem.c / self.problem.groups, self.problem.w)
-    }
-    fn y(&self) -> Vec<usize> {
-        self.dims(self.problem.n, self.problem.k, self.problem.y)
-    }
-
-    fn random(random: &mut Random) -> Case {
-        let rank = random.between(3, 5);
-        let axis = |random: &mut Random, used: bool, bounds: [usize; 2]| {
-            if used { random.between(bounds[0], bounds[1]) } else { 1 }
-        };
-        let most = [0, 0, 0, 70, 18, 7][rank];
-        let mut spatial =
-            |low: usize, high: usize| std::array::from_fn(|a| axis(&mut *random, a + rank >= 5, [low, high]));
-        let (x, w, stride, dilation): ([usize; 3], [usize; 3], [usize; 3], [usize; 3]) =
-            (spatial(1, most), spatial(1, 4), spatial(1, 3), spatial(1, 3));
-        let pad: [usize; 3] = std::array::from_fn(|a| if a + rank >= 5 { random.below(5) } else { 0 });
-        // Windows that reach beyond the end at times, and input that none reaches at others.
-        let y = std::array::from_fn(|a| {
-            let reach = (w[a] - 1) * dilation[a] + 1;
-            let whole = (x[a] + 2 * pad[a]).saturating_sub(reach) / stride[a] + 1;
-            if a + rank < 5 { 1 } else { (whole + random.below(4)).saturating_sub(random.below(2)).max(1) }
-        });
-        let groups = random.one_of(&[1, 1, 1, 2, 3]);
-        let depthwise = random.below(4) == 0;
-        let groups = if depthwise { random.between(1, 40) } else { groups };
-        let per_group = if depthwise { 1 } else { random.one_of(&[1, 2, 3, 7, 20, 50]) };
-        let problem = Problem {
-            n: random.between(1, 3),
-            c: groups * per_group,
-            k: groups * if depthwise { random.between(1, 3) } else { random.one_of(&[1, 2, 5, 16, 37]) },
-            groups,
-            x,
-            w,
-            y,
-            pad,
-            stride,
-            dilation,
-            flip: random.below(2) == 0,
-        };
-        Case { problem, rank }
-    }
-}
 
 /// Rounding errors of a sum of `terms` products stay below this many unit roundoffs of Σ|a|·|b|.
 fn unit_roundoffs(terms: usize) -> f64 {
@@ -205,19 +37,10 @@ fn compare<R: Real>(what: &str, case: &Case, data: &[R], layout: &Layout, expect
     }
 }
 
-/// An output of nothing but NaN between poisoned gaps.
-fn output<R: Real>(layout: &Layout) -> Vec<R> {
-    let mut data = vec![R::of(POISON); layout.extent() + 5];
-    for position in 0..layout.elements() {
-        data[layout.place(&layout.index_of(position)[..layout.rank()])] = R::nan();
-    }
-    data
-}
-
 /// The three directions of one problem, with these values.
-fn check_values<R: Real>(case: &Case, layouts: [Layout; 3], [x, w, dy]: [&[f64]; 3]) {
+fn check_values<R: Real>(case: &Case, layouts: &[Layout; 3], [x, w, dy]: [&[f64]; 3]) {
     let conv = case.conv();
-    let [at_x, at_w, at_y] = layouts;
+    let [at_x, at_w, at_y] = *layouts;
     let (in_x, in_w, in_y) = (lay::<R>(x, &at_x), lay::<R>(w, &at_w), lay::<R>(dy, &at_y));
     let (of_x, of_w, of_y) =
         (TensorRef::new(&in_x, at_x), TensorRef::new(&in_w, at_w), TensorRef::new(&in_y, at_y));
@@ -234,7 +57,6 @@ fn check_values<R: Real>(case: &Case, layouts: [Layout; 3], [x, w, dy]: [&[f64];
 }
 
 fn check<R: Real>(random: &mut Random, case: &Case, arrangements: [Arrangement; 3]) {
-    let Problem { .. } = case.problem;
     let [x, w, y] = [case.x(), case.w(), case.y()];
     let layouts = [
         arrange(random, &x, arrangements[0]),
@@ -243,24 +65,13 @@ fn check<R: Real>(random: &mut Random, case: &Case, arrangements: [Arrangement; 
     ];
     let values =
         [case.problem.x_len(), case.problem.w_len(), case.problem.y_len()].map(|n| random.numbers(n));
-    check_values::<R>(case, layouts, [&values[0], &values[1], &values[2]]);
-}
-
-/// Problems small enough for the reference.
-fn random_case(random: &mut Random) -> Case {
-    loop {
-        let case = Case::random(random);
-        let w: usize = case.problem.w.iter().product();
-        if case.problem.y_len() * w * case.problem.c / case.problem.groups < 1_500_000 {
-            return case;
-        }
-    }
+    check_values::<R>(case, &layouts, [&values[0], &values[1], &values[2]]);
 }
 
 #[test]
 fn random_convolutions_agree_in_every_layout() {
     with_random(|random| {
-        for number in 0..160 {
+        for number in 0..120 {
             let case = random_case(random);
             let arrangements = if number % 2 == 0 {
                 [random.one_of(&ARRANGEMENTS); 3]
@@ -274,4 +85,183 @@ fn random_convolutions_agree_in_every_layout() {
             }
         }
     });
+}
+
+/// Convolutions that cross tiles, panels and blocks of the depth, one for each way of computing them.
+fn large() -> Vec<Case> {
+    vec![
+        plane(1, [33, 40, 1], [9, 14], 3, 1),
+        plane(1, [600, 50, 1], [3, 7], 1, 1),
+        plane(1, [2, 530, 1], [24, 25], 1, 1),
+        plane(2, [66, 20, 2], [8, 9], 3, 2),
+        plane(1, [3, 40, 1], [21, 27], 7, 2),
+        plane(2, [50, 50, 50], [13, 10], 3, 1),
+        plane(1, [24, 72, 24], [30, 11], 5, 2),
+        plane(1, [12, 2, 1], [30, 40], 3, 1),
+        line(24, 30, 160, 16, 8),
+        line(4, 20, 600, 11, 1),
+    ]
+}
+
+#[test]
+fn large_convolutions_cross_tiles_panels_and_blocks() {
+    with_random(|random| {
+        for case in large() {
+            check::<f32>(random, &case, [Arrangement::Packed; 3]);
+            check::<f32>(random, &case, [Arrangement::ChannelsLast; 3]);
+        }
+        check::<f64>(random, &large()[0], [Arrangement::Gaps; 3]);
+        check::<f64>(random, &large()[4], [Arrangement::ChannelsLastSliced; 3]);
+    });
+}
+
+/// Bits of the three results of a problem in packed and channels-last tensors.
+fn bits(case: &Case) -> [Vec<u32>; 3] {
+    let mut random = Random(12345);
+    let values =
+        [case.problem.x_len(), case.problem.w_len(), case.problem.y_len()].map(|n| random.numbers(n));
+    let mut all = [const { Vec::new() }; 3];
+    for arrangement in [Arrangement::Packed, Arrangement::ChannelsLast] {
+        let layouts = [case.x(), case.w(), case.y()].map(|dims| arrange(&mut random, &dims, arrangement));
+        let data: [Vec<f32>; 3] = std::array::from_fn(|index| lay(&values[index], &layouts[index]));
+        let tensor = |index: usize| TensorRef::new(&data[index], layouts[index]);
+        let (conv, mut out) = (case.conv(), layouts.map(|layout| output::<f32>(&layout)));
+        let [dx, dw, y] = &mut out;
+        conv_forward(&conv, tensor(0), tensor(1), TensorMut::new(y, layouts[2]));
+        conv_backward_data(&conv, tensor(1), tensor(2), TensorMut::new(dx, layouts[0]));
+        conv_backward_filter(&conv, tensor(0), tensor(2), TensorMut::new(dw, layouts[1]));
+        for (all, out) in all.iter_mut().zip(&out) {
+            all.extend(out.iter().map(|element| element.to_bits()));
+        }
+    }
+    all
+}
+
+#[test]
+fn little_scratch_memory_means_many_tiles_and_the_same_numbers() {
+    let whole: Vec<_> = large().iter().map(bits).collect();
+    let before = scratch_bytes();
+    set_scratch_bytes(4096);
+    with_random(|random| {
+        for number in 0..20 {
+            let case = random_case(random);
+            check::<f32>(random, &case, [ARRANGEMENTS[number % 2]; 3]);
+        }
+    });
+    for (case, [dx, _, y]) in large().iter().zip(whole) {
+        let [again_dx, _, again_y] = bits(case);
+        assert!(again_y == y && again_dx == dx, "{case:?}");
+    }
+    set_scratch_bytes(before);
+}
+
+const THREADS: &str = "GPUCOMPAT_TEST_THREADS";
+
+#[test]
+fn one_two_and_three_threads_give_the_same_bits() {
+    if let Ok(threads) = std::env::var(THREADS) {
+        set_threads(threads.parse().unwrap());
+        let mut cases = large();
+        // Enough work for many tasks and, in the filter's gradient, for many sums.
+        cases.extend([plane(4, [40, 70, 1], [43, 39], 3, 1), plane(4, [64, 40, 4], [44, 40], 3, 2)]);
+        cases.extend([line(64, 48, 1600, 16, 8), plane(4, [60, 60, 60], [40, 40], 3, 1)]);
+        let bits = cases.iter().flat_map(bits).flatten().flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+        std::fs::write(std::env::var("GPUCOMPAT_TEST_OUT").unwrap(), bits).unwrap();
+        return;
+    }
+    let results = [1, 2, 3].map(|threads| {
+        let out = std::env::temp_dir().join(format!("gpucompat-conv-{}-{threads}", std::process::id()));
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "one_two_and_three_threads_give_the_same_bits"])
+            .env(THREADS, threads.to_string())
+            .env("GPUCOMPAT_TEST_OUT", &out)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let bytes = std::fs::read(&out).unwrap();
+        std::fs::remove_file(out).unwrap();
+        bytes
+    });
+    assert!(!results[0].is_empty());
+    assert!(results[0] == results[1] && results[0] == results[2]);
+}
+
+#[test]
+fn nan_and_infinities_reach_what_their_windows_reach_and_nothing_else() {
+    with_random(|random| {
+        for case in [plane(2, [5, 40, 1], [9, 8], 3, 1), plane(1, [6, 6, 6], [9, 8], 3, 2)] {
+            for arrangement in ARRANGEMENTS {
+                let Problem { x: [_, height, width], .. } = case.problem;
+                let mut x = random.numbers(case.problem.x_len());
+                x[height * width + 3 * width + 2] = f64::NAN;
+                x[2 * height * width + 6] = f64::INFINITY;
+                let w = random.numbers(case.problem.w_len());
+                let dy = random.numbers(case.problem.y_len());
+                let layouts = [case.x(), case.w(), case.y()].map(|dims| arrange(random, &dims, arrangement));
+                check_values::<f32>(&case, &layouts, [&x, &w, &dy]);
+            }
+        }
+    });
+}
+
+#[test]
+fn nothing_to_do_is_done_and_sums_of_nothing_are_zero() {
+    let base = plane(2, [4, 6, 2], [5, 5], 3, 1).problem;
+    for problem in [
+        Problem { n: 0, ..base },
+        Problem { c: 0, ..base },
+        Problem { k: 0, ..base },
+        Problem { x: [1, 5, 0], ..base },
+        Problem { y: [1, 0, 5], ..base },
+        Problem { w: [1, 0, 3], ..base },
+        Problem { c: 2, k: 2, groups: 2, w: [1, 3, 0], ..base },
+    ] {
+        with_random(|random| {
+            let case = Case { problem, rank: 4 };
+            check::<f32>(random, &case, [Arrangement::Packed; 3]);
+            check::<f32>(random, &case, [Arrangement::ChannelsLast; 3]);
+        });
+    }
+}
+
+#[test]
+fn a_stride_of_zero_is_one_image_for_all() {
+    let case = plane(3, [8, 20, 1], [6, 6], 3, 1);
+    with_random(|random| {
+        let x = random.numbers(8 * 36);
+        let whole = x.repeat(3);
+        let w = random.numbers(case.problem.w_len());
+        let [at_w, at_y] = [case.w(), case.y()].map(|dims| Layout::packed(&dims));
+        let at_x = Layout::new(&case.x(), &[0, 36, 6, 1]);
+        let (x, in_w) = (lay::<f32>(&x, &Layout::packed(&[1, 8, 6, 6])), lay::<f32>(&w, &at_w));
+        let mut y = output::<f32>(&at_y);
+        let (x, in_w) = (TensorRef::new(&x, at_x), TensorRef::new(&in_w, at_w));
+        conv_forward(&case.conv(), x, in_w, TensorMut::new(&mut y, at_y));
+        compare("y", &case, &y, &at_y, &forward(&case.problem, &whole, &w));
+    });
+}
+
+#[test]
+fn each_kernel_says_its_name() {
+    let name = |case: Case| {
+        let [at_x, at_w, at_y] = [case.x(), case.w(), case.y()].map(|dims| Layout::packed(&dims));
+        let (x, w, mut y) = (output::<f32>(&at_x), output::<f32>(&at_w), output::<f32>(&at_y));
+        let (x, w) = (TensorRef::new(&x, at_x), TensorRef::new(&w, at_w));
+        conv_forward(&case.conv(), x, w, TensorMut::new(&mut y, at_y)).name()
+    };
+    assert_eq!(name(plane(1, [8, 16, 1], [5, 5], 1, 1)), "conv_1x1");
+    assert_eq!(name(plane(1, [8, 16, 1], [5, 5], 3, 1)), "conv_im2col");
+    assert_eq!(name(plane(1, [8, 16, 8], [5, 5], 3, 1)), "conv_depthwise");
+    assert_eq!(name(plane(1, [8, 2, 1], [5, 5], 3, 1)), "conv_few_channels");
+    assert_eq!(name(plane(0, [8, 2, 1], [5, 5], 3, 1)), ConvKernel::None.name());
+}
+
+#[test]
+#[should_panic(expected = "input channels")]
+fn channels_that_do_not_fit_are_a_bug_of_the_caller() {
+    let case = plane(1, [4, 4, 1], [3, 3], 1, 1);
+    let (zeros, mut y) = ([0.0f32; 36], [0.0f32; 36]);
+    let x = TensorRef::new(&zeros, Layout::packed(&[1, 3, 3, 3]));
+    let w = TensorRef::new(&zeros, Layout::packed(&case.w()));
+    conv_forward(&case.conv(), x, w, TensorMut::new(&mut y, Layout::packed(&case.y())));
 }
