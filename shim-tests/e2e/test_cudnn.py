@@ -260,19 +260,20 @@ labels = torch.randint(1, C, (N, 8), dtype=torch.int32)
 label_lengths = torch.tensor([8, 3, 5, 1], dtype=torch.int32)
 flat = torch.cat([row[:n] for row, n in zip(labels, label_lengths)])
 lengths = torch.full((N,), T, dtype=torch.int32)
-for there in (lambda t: t, lambda t: t.tolist()):
-    # Lengths as a tensor and as a list: two functions of cuDNN, for device memory and for host memory.
+for there, labels_there in ((lambda t: t.cuda(), flat.cuda()), (lambda t: t.tolist(), flat)):
+    # Everything on the device, or lists: two functions of cuDNN, for device memory and for host memory.
     yours = activations.cuda().requires_grad_()
-    F.ctc_loss(yours.log_softmax(-1), flat, there(lengths), there(label_lengths), blank=0).backward()
+    F.ctc_loss(yours.log_softmax(-1), labels_there, there(lengths), there(label_lengths), blank=0).backward()
     mine = activations.clone().requires_grad_()
     F.ctc_loss(mine.log_softmax(-1), flat, lengths, label_lengths, blank=0).backward()
     close("gradient", yours.grad, mine.grad, 1e-5)
 mine = activations.clone().requires_grad_()
-F.ctc_loss(mine.log_softmax(-1), flat, lengths, label_lengths, blank=0).backward()
+F.ctc_loss(mine.log_softmax(-1), flat, lengths, label_lengths, blank=0, reduction="sum").backward()
 yours = activations.cuda().requires_grad_()
-loss = F.ctc_loss(yours.log_softmax(-1), flat, lengths, label_lengths, blank=0)
+loss = F.ctc_loss(yours.log_softmax(-1), flat, lengths, label_lengths, blank=0, reduction="sum")
 loss.backward()
-close("loss", loss, F.ctc_loss(activations.log_softmax(-1), flat, lengths, label_lengths, blank=0), 1e-5)
+want = F.ctc_loss(activations.log_softmax(-1), flat, lengths, label_lengths, blank=0, reduction="sum")
+close("loss", loss, want, 1e-5)
 close("gradient", yours.grad, mine.grad, 1e-5)
 """,
         "cudnnCTCLoss",
