@@ -46,6 +46,11 @@ DIRECT = {
 CUDNN = ("convolution", "convolution_backward", "cudnn_", "_cudnn_rnn", "_cudnn_ctc", "_cudnn_init", "_use_cudnn_ctc")
 
 
+def leaves_to_cudnn():
+    """Whether this version's operators can be left to cuDNN: old ones cannot be called beyond a replacement."""
+    return hasattr(torch._ops.OpOverload, "redispatch")
+
+
 def _is_cudnns(name):
     return name in CUDNN[:2] or name.startswith(CUDNN[2:])
 
@@ -235,6 +240,7 @@ def attach(told, products, by_cudnn):
     """Replaces the operators; the number that were. `told`: the log gets the first call of each; `products`: who
     multiplies matrices, auto, library or cpu; `by_cudnn`: whether cuDNN computes what it can."""
     _wishes["products"] = products
+    by_cudnn = by_cudnn and leaves_to_cudnn()
     library = _libraries["aten"] = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         # PyTorch warns of replaced kernels; replacing them is what was asked for.
