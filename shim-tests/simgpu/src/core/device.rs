@@ -1,6 +1,7 @@
 //! Devices, and which one is current on a thread.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,8 +22,9 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 static CONTEXTS: [u8; MAX_DEVICES] = [0; MAX_DEVICES];
 
 thread_local! {
-    /// The context stack: device ordinals.
-    static STACK: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
+    /// The context stack: device ordinals. Never dropped: a program's own statics make calls when the main thread's
+    /// locals are gone.
+    static STACK: ManuallyDrop<RefCell<Vec<i32>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
     static LAST_ERROR: Cell<i32> = const { Cell::new(0) };
 }
 
@@ -64,12 +66,13 @@ pub fn is_forked() -> bool {
 
 /// The device that is current on this thread: 0 until one is set.
 pub fn current() -> i32 {
-    STACK.with_borrow(|stack| stack.last().copied()).unwrap_or(0)
+    STACK.with(|stack| stack.borrow().last().copied()).unwrap_or(0)
 }
 
 /// As [`current`]; makes the primary context current if the thread has none, as runtime calls do.
 pub fn ensure_current() -> i32 {
-    STACK.with_borrow_mut(|stack| {
+    STACK.with(|stack| {
+        let stack = &mut *stack.borrow_mut();
         if stack.is_empty() {
             stack.push(0);
         }
@@ -80,7 +83,8 @@ pub fn ensure_current() -> i32 {
 /// `cudaSetDevice`.
 pub fn set_current(ordinal: i32) -> Outcome {
     let ordinal = checked(ordinal)?;
-    STACK.with_borrow_mut(|stack| {
+    STACK.with(|stack| {
+        let stack = &mut *stack.borrow_mut();
         stack.pop();
         stack.push(ordinal);
     });
@@ -89,17 +93,17 @@ pub fn set_current(ordinal: i32) -> Outcome {
 
 /// The current context's device; `None` if the thread has no context.
 pub fn context() -> Option<i32> {
-    STACK.with_borrow(|stack| stack.last().copied())
+    STACK.with(|stack| stack.borrow().last().copied())
 }
 
 /// `cuCtxPushCurrent`.
 pub fn push(ordinal: i32) {
-    STACK.with_borrow_mut(|stack| stack.push(ordinal));
+    STACK.with(|stack| stack.borrow_mut().push(ordinal));
 }
 
 /// `cuCtxPopCurrent`.
 pub fn pop() -> Outcome<i32> {
-    STACK.with_borrow_mut(Vec::pop).ok_or(Code::INVALID_CONTEXT)
+    STACK.with(|stack| stack.borrow_mut().pop()).ok_or(Code::INVALID_CONTEXT)
 }
 
 /// The handle of a device's primary context.
