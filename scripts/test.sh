@@ -8,7 +8,8 @@ usage() {
 usage: scripts/test.sh [stage …]
 
   rust       formatting, lints, unit and property tests of every crate
-  abi        the built library against a simulated GPU and a stand-in native cuBLAS, through the C interface
+  abi        the built library through its C interface, against a simulated GPU, stand-ins for the native libraries
+             and the real libcudnn of torch==$TORCH_DEFAULT
   e2e        the unmodified wheel torch==$TORCH_DEFAULT on the simulated GPU
   e2e-next   the same with torch==$TORCH_NEXT
   e2e-oldest the same with torch==$TORCH_OLDEST (only when named)
@@ -34,8 +35,12 @@ stage_abi() {
     build_shim
     build_simgpu
     build_standin
+    local python cudnn
+    python=$(venv "$TORCH_DEFAULT")
+    cudnn=$(echo "${python%/bin/python}"/lib/python3*/site-packages/nvidia/cudnn/lib)
+    [ -e "$cudnn/libcudnn.so.9" ] || die "torch==$TORCH_DEFAULT came without libcudnn.so.9: $cudnn"
     cd "$ROOT"
-    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU GPU_COMPAT_STANDIN=$STANDIN \
+    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU GPU_COMPAT_STANDIN=$STANDIN GPU_COMPAT_CUDNN_DIR=$cudnn \
         cargo test --release -p gpucompat-abi-tests
 }
 

@@ -1,29 +1,45 @@
 //! The laboratory: functions by name as the program would bind them, and simulated device memory.
 
 use std::ffi::{CString, c_int, c_void};
+use std::sync::Mutex;
 
-/// Loads the stand-ins as PyTorch loads the real libraries: by path, not into the global scope.
+/// The native libraries that were loaded; none is ever unloaded.
+static LOADED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// Loads native libraries as PyTorch does: by path, not into the global scope. `STANDIN_DIR` has the stand-ins,
+/// `CUDNN_DIR` NVIDIA's own libcudnn, which goes before the stand-in.
 pub fn load_native_libraries() {
-    let Ok(folder) = std::env::var("STANDIN_DIR") else { return };
-    for name in ["libcublasLt.so.12", "libcublas.so.12"] {
+    let folder = |name| std::env::var(name).ok();
+    let (standins, cudnn) = (folder("STANDIN_DIR"), folder("CUDNN_DIR"));
+    let of_standins = ["libcublasLt.so.12", "libcublas.so.12"].map(|name| (name, standins.as_ref()));
+    let of_cudnn = ("libcudnn.so.9", cudnn.as_ref().or(standins.as_ref()));
+    for (name, folder) in of_standins.into_iter().chain([of_cudnn]) {
+        let Some(folder) = folder else { continue };
         let path = CString::new(format!("{folder}/{name}")).unwrap();
-        // SAFETY: loads a library made for this test.
+        // SAFETY: loads a library made for this test, or NVIDIA's.
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         assert!(!handle.is_null(), "{path:?} does not load");
+        LOADED.lock().unwrap().push(handle as usize);
     }
 }
 
-/// A function of the global scope, as a program that links the library would bind it.
+/// A function as a program that links the libraries would bind it: the global scope first, then its own libraries.
 pub fn symbol(name: &str) -> *mut c_void {
     let text = CString::new(name).unwrap();
-    // SAFETY: looks a name up.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, text.as_ptr()) };
-    assert!(!address.is_null(), "{name} is not exported");
-    address
+    let find = |scope: *mut c_void| {
+        // SAFETY: looks a name up in the global scope or in a library that stays loaded.
+        unsafe { libc::dlsym(scope, text.as_ptr()) }
+    };
+    let global = find(libc::RTLD_DEFAULT);
+    if !global.is_null() {
+        return global;
+    }
+    let own = LOADED.lock().unwrap().iter().map(|&library| find(library as *mut c_void)).find(|at| !at.is_null());
+    own.unwrap_or_else(|| panic!("{name} is not exported"))
 }
 
-/// A function of a stand-in itself.
-pub fn standin(library: &str, name: &str) -> *mut c_void {
+/// A function of a native library itself.
+pub fn native(library: &str, name: &str) -> *mut c_void {
     let (library, name) = (CString::new(library).unwrap(), CString::new(name).unwrap());
     // SAFETY: looks up a library that was loaded before.
     let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
@@ -51,7 +67,7 @@ pub fn calls(library: &str, name: &str) -> u64 {
     let name = CString::new(name).unwrap();
     // SAFETY: the stand-ins export this function.
     let function: unsafe extern "C" fn(*const libc::c_char) -> u64 =
-        unsafe { std::mem::transmute(standin(library, "standin_calls")) };
+        unsafe { std::mem::transmute(native(library, "standin_calls")) };
     // SAFETY: a C string.
     unsafe { function(name.as_ptr()) }
 }
@@ -61,11 +77,11 @@ pub fn foreign_handles() -> u64 {
     let of = |library| {
         // SAFETY: the stand-ins export this function.
         let function: unsafe extern "C" fn() -> u64 =
-            unsafe { std::mem::transmute(standin(library, "standin_foreign_handles")) };
+            unsafe { std::mem::transmute(native(library, "standin_foreign_handles")) };
         // SAFETY: takes nothing.
         unsafe { function() }
     };
-    of("libcublas.so.12") + of("libcublasLt.so.12")
+    ["libcublas.so.12", "libcublasLt.so.12", "libcudnn.so.9"].map(of).iter().sum()
 }
 
 /// A simulator counter.

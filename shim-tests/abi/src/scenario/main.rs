@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod blas;
+mod cudnn;
 mod gemm;
 mod handles;
 mod lab;
@@ -39,6 +40,16 @@ fn main() {
         ("learned", policy::learned),
         ("recursion", policy::recursion),
         ("overhead", policy::overhead),
+        ("conv_matrix", cudnn::matrix::matrix),
+        ("conv_one", cudnn::matrix::one),
+        ("native_convolutions", cudnn::policy::native_convolutions),
+        ("learned_convolutions", cudnn::policy::learned_convolutions),
+        ("learned_graphs", cudnn::policy::learned_graphs),
+        ("passed_through", cudnn::policy::passed_through),
+        ("bad_arguments_stay_native", cudnn::policy::bad_arguments_stay_native),
+        ("cudnn_forwarded", cudnn::policy::forwarded),
+        ("cudnn_refused", cudnn::policy::refused),
+        ("cudnn_handles", cudnn::policy::handles),
     ];
     let Some(scenario) = scenarios.iter().find(|row| row.0 == name) else {
         let known: Vec<_> = scenarios.iter().map(|row| row.0).collect();

@@ -32,7 +32,7 @@ impl Descriptor {
     fn operation(compute: c_int, scale: Element) -> Descriptor {
         let mut made = std::ptr::null_mut();
         let out = &raw mut made;
-        let function = crate::lab::standin("libcublasLt.so.12", "cublasLtMatmulDescCreate");
+        let function = crate::lab::native("libcublasLt.so.12", "cublasLtMatmulDescCreate");
         // SAFETY: cuBLASLt's function of this name has this prototype.
         let create: unsafe extern "C" fn(*mut *mut c_void, c_int, c_int) -> c_int =
             unsafe { std::mem::transmute(function) };
@@ -44,7 +44,7 @@ impl Descriptor {
     fn layout(element: Element, rows: usize, cols: usize, ld: usize) -> Descriptor {
         let mut made = std::ptr::null_mut();
         let out = &raw mut made;
-        let function = crate::lab::standin("libcublasLt.so.12", "cublasLtMatrixLayoutCreate");
+        let function = crate::lab::native("libcublasLt.so.12", "cublasLtMatrixLayoutCreate");
         // SAFETY: as above.
         let create: unsafe extern "C" fn(*mut *mut c_void, c_int, u64, u64, i64) -> c_int =
             unsafe { std::mem::transmute(function) };
@@ -54,7 +54,7 @@ impl Descriptor {
     }
 
     fn set<T>(&self, attribute: c_int, value: T) -> &Descriptor {
-        let function = crate::lab::standin("libcublasLt.so.12", &format!("{}SetAttribute", self.1));
+        let function = crate::lab::native("libcublasLt.so.12", &format!("{}SetAttribute", self.1));
         // SAFETY: as above.
         let set: unsafe extern "C" fn(*mut c_void, c_int, *const T, usize) -> c_int =
             unsafe { std::mem::transmute(function) };

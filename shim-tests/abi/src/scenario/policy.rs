@@ -135,7 +135,7 @@ pub fn overhead() {
         started.elapsed().as_nanos() as f64 / f64::from(rounds)
     };
     for name in ["cublasSgemm_v2", "cublasSetMathMode"] {
-        let (ours, direct) = (crate::lab::symbol(name), crate::lab::standin("libcublas.so.12", name));
+        let (ours, direct) = (crate::lab::symbol(name), crate::lab::native("libcublas.so.12", name));
         let best = |function| {
             let once = || if name == "cublasSgemm_v2" { time(function) } else { setter(function) };
             (0..5).map(|_| once()).fold(f64::INFINITY, f64::min)
