@@ -20,6 +20,10 @@ pub enum Error {
     NotInitialized,
     /// This argument is not one the library's page allows.
     InvalidValue(&'static str),
+    /// A descriptor that this refers to is not finalized.
+    NotFinalized(&'static str),
+    /// An attribute is not of the type that was given.
+    AttributeType,
     /// A combination the library, or we, do not have; the text names it.
     NotSupported(&'static str),
     /// Host or device memory ran out.
@@ -42,7 +46,9 @@ impl Error {
             (Library::Cudnn, error) => return cudnn_status(error, cudnn_major()),
             (Library::Cublas | Library::CublasLt, error) => match error {
                 Error::NotInitialized => CublasStatus::CUBLAS_STATUS_NOT_INITIALIZED,
-                Error::InvalidValue(_) => CublasStatus::CUBLAS_STATUS_INVALID_VALUE,
+                Error::InvalidValue(_) | Error::NotFinalized(_) | Error::AttributeType => {
+                    CublasStatus::CUBLAS_STATUS_INVALID_VALUE
+                }
                 Error::NotSupported(_) => CublasStatus::CUBLAS_STATUS_NOT_SUPPORTED,
                 Error::AllocFailed | Error::ExecutionFailed(DriverError::OUT_OF_MEMORY) => {
                     CublasStatus::CUBLAS_STATUS_ALLOC_FAILED
@@ -63,6 +69,8 @@ fn cudnn_status(error: Error, major: usize) -> c_int {
     let (nine, eight) = match error {
         Error::NotInitialized => (CudnnStatus::CUDNN_STATUS_NOT_INITIALIZED, 1),
         Error::InvalidValue(_) => (CudnnStatus::CUDNN_STATUS_BAD_PARAM, 3),
+        Error::NotFinalized(_) => (CudnnStatus::CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, 3),
+        Error::AttributeType => (CudnnStatus::CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, 3),
         Error::NotSupported(_) => (CudnnStatus::CUDNN_STATUS_NOT_SUPPORTED, 9),
         Error::AllocFailed => (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, 2),
         Error::ExecutionFailed(DriverError::OUT_OF_MEMORY) => {
@@ -79,6 +87,8 @@ impl fmt::Display for Error {
         match self {
             Error::NotInitialized => write!(f, "not_initialized"),
             Error::InvalidValue(what) => write!(f, "invalid_value argument={what}"),
+            Error::NotFinalized(what) => write!(f, "not_finalized descriptor={what}"),
+            Error::AttributeType => write!(f, "invalid_value argument=attributeType"),
             Error::NotSupported(what) => write!(f, "not_supported what={what:?}"),
             Error::AllocFailed => write!(f, "alloc_failed"),
             Error::ExecutionFailed(error) => write!(f, "execution_failed driver_error={}", error.0),
@@ -157,6 +167,8 @@ mod tests {
         let rows = [
             (Error::NotInitialized, 1001, 1),
             (Error::InvalidValue("x"), 2000, 3),
+            (Error::NotFinalized("x"), 2004, 3),
+            (Error::AttributeType, 2010, 3),
             (Error::NotSupported("types"), 3000, 9),
             (Error::AllocFailed, 4003, 2),
             (Error::ExecutionFailed(DriverError(700)), 5000, 8),

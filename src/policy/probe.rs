@@ -10,6 +10,7 @@ use std::ffi::{c_int, c_void};
 use std::fmt;
 
 use super::probe_convolution;
+use crate::native::context::Context;
 use crate::native::driver::{DriverError, check, driver};
 use crate::native::find::{Library, Slot};
 use crate::native::inside::calling_native;
@@ -79,6 +80,8 @@ type Sgemm = unsafe extern "C" fn(
 /// Whether `library` computes correctly on the current device. cuBLASLt is judged by cuBLAS's product:
 /// both carry kernels for the same architectures, and what one lacks alone is learned at its first call.
 pub fn run(library: Library) -> Result<(), ProbeFailure> {
+    // A fresh thread has no context until its first call of the runtime, which may be the library's own.
+    let _entered = Context::current()?.enter()?;
     match library {
         Library::Cublas | Library::CublasLt => calling_native(|| Workbench::open()?.sgemm()),
         Library::Cudnn => calling_native(|| probe_convolution::run(&Workbench::open()?)),

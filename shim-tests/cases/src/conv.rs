@@ -290,7 +290,8 @@ impl ConvCase {
         places
     }
 
-    fn problem(&self) -> Problem {
+    /// The problem as the reference takes it.
+    pub fn problem(&self) -> Problem {
         Problem {
             n: self.n,
             c: self.c,

@@ -1,8 +1,8 @@
 //! The six functions of the graph API.
 //!
-//! Errors, as documented for each: setting, getting: `NOT_INITIALIZED` after or before finalization; finalizing:
-//! `BAD_PARAM` for what is missing, `NOT_SUPPORTED` for a graph that cannot be computed here; executing: `BAD_PARAM` for
-//! addresses that are missing.
+//! Errors, as the real library answers: setting: `BAD_PARAM` after finalization; getting: `NOT_INITIALIZED` before;
+//! finalizing: `BAD_PARAM` for what is missing or unfinished, `NOT_SUPPORTED` for a graph that cannot be computed here;
+//! executing: `BAD_PARAM` for addresses that are missing.
 
 #![allow(unsafe_code)]
 // Called by the exported functions only, which are unsafe and carry the caller's contract.
@@ -17,6 +17,7 @@ use cudarc::cudnn::sys::{
     cudnnBackendDescriptorType_t as Kind,
 };
 
+use super::attributes::check_set;
 use super::node::{Node, Planned, Shared, Value, find, forget, record};
 use super::{own, run};
 use crate::boundary::status::{Error, SUCCESS, may_mean_missing_kernel};
@@ -117,13 +118,17 @@ pub fn set(
         }
         return Ok(status);
     }
+    let value = value?;
+    if matches!(&value, Value::Nodes(nodes) if nodes.iter().any(|other| Arc::ptr_eq(other, &node))) {
+        return Err(Error::InvalidValue("a descriptor that refers to itself"));
+    }
     let mut node = node.lock();
     if node.finalized {
-        return Err(Error::NotInitialized);
+        return Err(Error::InvalidValue("a descriptor that is finalized"));
     }
-    own::check_attribute(&node, name, of)?;
+    check_set(&node, [name, of], count, &value)?;
     node.ours = true;
-    node.set(name, value?);
+    node.set(name, value);
     Ok(SUCCESS)
 }
 
@@ -259,12 +264,13 @@ pub fn execute(handle: *mut c_void, plan: *const c_void, pack: *const c_void) ->
     let plan = find(plan).ok_or(Error::InvalidValue("executionPlan"))?;
     let pack = find(pack).ok_or(Error::InvalidValue("variantPack"))?;
     let (plan, pack) = (plan.lock(), pack.lock());
-    if !plan.finalized
-        || !plan.is(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
-        || !pack.finalized
+    if !plan.is(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
         || !pack.is(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)
     {
         return Err(Error::InvalidValue("executionPlan or variantPack"));
+    }
+    if !plan.finalized || !pack.finalized {
+        return Err(Error::NotFinalized("executionPlan or variantPack"));
     }
     let planned = graph_of(&plan).ok_or(Error::NotSupported("a plan whose graph is not known"))?;
     let graph = planned.lowered.as_ref().map_err(|&error| error)?;

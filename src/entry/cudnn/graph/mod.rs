@@ -17,6 +17,7 @@
 
 #[macro_use]
 pub mod api;
+mod attributes;
 mod fuse;
 mod lower;
 mod node;

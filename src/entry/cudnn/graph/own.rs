@@ -11,146 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use cudarc::cudnn::sys::{
-    cudnnBackendAttributeName_t as Name, cudnnBackendAttributeType_t as Type,
-    cudnnBackendDescriptorType_t as Kind,
+    cudnnBackendAttributeName_t as Name, cudnnBackendDescriptorType_t as Kind,
+    cudnnBackendHeurMode_t as HeuristicsMode,
 };
 
 use super::api::graph_of;
+use super::attributes::check_get;
 use super::lower::lower;
 use super::node::{Node, Planned, Shared, Value, element_bytes, find};
 use crate::boundary::status::Error;
 use crate::log;
-
-/// The type that an attribute of a kind is set and read with; `None` for an attribute that the kind does not have.
-fn attribute_type(kind: c_int, name: c_int) -> Option<Type> {
-    use Kind as K;
-    use Name as N;
-    const ROWS: &[(Kind, Name, Type)] = &[
-        (
-            K::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
-            N::CUDNN_ATTR_OPERATIONGRAPH_HANDLE,
-            Type::CUDNN_TYPE_HANDLE,
-        ),
-        (
-            K::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
-            N::CUDNN_ATTR_OPERATIONGRAPH_OPS,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
-            N::CUDNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT,
-            Type::CUDNN_TYPE_INT64,
-        ),
-        (
-            K::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
-            N::CUDNN_ATTR_OPERATIONGRAPH_IS_DYNAMIC_SHAPE_ENABLED,
-            Type::CUDNN_TYPE_BOOLEAN,
-        ),
-        (K::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, N::CUDNN_ATTR_ENGINEHEUR_MODE, Type::CUDNN_TYPE_HEUR_MODE),
-        (
-            K::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINEHEUR_RESULTS,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINEHEUR_SM_COUNT_TARGET,
-            Type::CUDNN_TYPE_INT32,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINE_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINE_OPERATION_GRAPH,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (K::CUDNN_BACKEND_ENGINE_DESCRIPTOR, N::CUDNN_ATTR_ENGINE_GLOBAL_INDEX, Type::CUDNN_TYPE_INT64),
-        (
-            K::CUDNN_BACKEND_ENGINE_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINE_KNOB_INFO,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINE_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-            Type::CUDNN_TYPE_NUMERICAL_NOTE,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINE_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINE_LAYOUT_INFO,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINE_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
-            Type::CUDNN_TYPE_BEHAVIOR_NOTE,
-        ),
-        (K::CUDNN_BACKEND_ENGINE_DESCRIPTOR, N::CUDNN_ATTR_ENGINE_SM_COUNT_TARGET, Type::CUDNN_TYPE_INT32),
-        (
-            K::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINECFG_ENGINE,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINECFG_INTERMEDIATE_INFO,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-            N::CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE,
-            Type::CUDNN_TYPE_INT64,
-        ),
-        (
-            K::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
-            N::CUDNN_ATTR_EXECUTION_PLAN_HANDLE,
-            Type::CUDNN_TYPE_HANDLE,
-        ),
-        (
-            K::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
-            N::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-        (
-            K::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
-            N::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
-            Type::CUDNN_TYPE_INT64,
-        ),
-        (
-            K::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
-            N::CUDNN_ATTR_EXECUTION_PLAN_COMPUTED_INTERMEDIATE_UIDS,
-            Type::CUDNN_TYPE_INT64,
-        ),
-        (
-            K::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
-            N::CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
-            Type::CUDNN_TYPE_CHAR,
-        ),
-        (
-            K::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
-            N::CUDNN_ATTR_EXECUTION_PLAN_KERNEL_CACHE,
-            Type::CUDNN_TYPE_BACKEND_DESCRIPTOR,
-        ),
-    ];
-    ROWS.iter().find_map(|row| (row.0 as c_int == kind && row.1 as c_int == name).then_some(row.2))
-}
-
-/// `INVALID_VALUE` unless the kind has such an attribute, of this type.
-pub fn check_attribute(node: &Node, name: c_int, of: c_int) -> Result<(), Error> {
-    match attribute_type(node.kind, name) {
-        None => Err(Error::InvalidValue("attributeName")),
-        Some(expected) if expected as c_int != of => Err(Error::InvalidValue("attributeType")),
-        Some(_) => Ok(()),
-    }
-}
 
 /// The graph of an operation graph descriptor.
 pub fn plan(node: &Node) -> Arc<Planned> {
@@ -158,64 +28,70 @@ pub fn plan(node: &Node) -> Arc<Planned> {
     Arc::new(Planned { lowered, offered: AtomicI64::new(0), failed: AtomicI64::new(0) })
 }
 
-/// What a descriptor refers to, finalized; `INVALID_VALUE` if it is not, or of another kind.
-fn finalized(node: &Node, name: Name, kind: Kind) -> Result<Shared, Error> {
-    let missing = Error::InvalidValue("a descriptor that is not set or not finalized");
-    let other = node.node(name).ok_or(missing)?;
-    let right = {
-        let other = other.lock();
-        other.finalized && other.is(kind)
-    };
-    if right { Ok(other) } else { Err(missing) }
+/// Fails with `error` unless the attribute is set to a finalized descriptor of this kind.
+fn expect(node: &Node, name: Name, kind: Kind, error: Error) -> Result<(), Error> {
+    let other = node.node(name).ok_or(error)?;
+    let other = other.lock();
+    if other.finalized && other.is(kind) { Ok(()) } else { Err(error) }
 }
 
-/// Finalizes one of ours.
+/// Finalizes one of ours. Errors: `INVALID_VALUE` for what is missing, or once more; `NotFinalized` for what it refers
+/// to, but `INVALID_VALUE` for heuristics, as the real library answers.
 pub fn finalize(node: &mut Node) -> Result<(), Error> {
-    if node.is(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
-        if node.words(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE).is_empty() {
-            return Err(Error::InvalidValue("CUDNN_ATTR_OPERATIONGRAPH_HANDLE"));
-        }
-        let operations = node.nodes(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS);
-        if operations.is_empty() || operations.iter().any(|operation| !operation.lock().finalized) {
-            return Err(Error::InvalidValue("CUDNN_ATTR_OPERATIONGRAPH_OPS"));
-        }
-        let planned = plan(node);
-        if let Err(error) = &planned.lowered {
-            log::debug(format_args!("refused fn=cudnnBackendFinalize error={error}"));
-            return Err(*error);
-        }
-        node.graph = Some(planned);
+    if node.finalized {
+        return Err(Error::InvalidValue("a descriptor that is finalized"));
+    }
+    let graph = Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR;
+    if node.is(graph) {
+        finalize_graph(node)?;
     } else if node.is(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR) {
-        finalized(
-            node,
-            Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
-            Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
-        )?;
-        if node.value(Name::CUDNN_ATTR_ENGINEHEUR_MODE as c_int).is_none() {
+        let name = Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH;
+        expect(node, name, graph, Error::InvalidValue("CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH"))?;
+        let mode = node.code(Name::CUDNN_ATTR_ENGINEHEUR_MODE, -1);
+        if !(0..HeuristicsMode::CUDNN_HEUR_MODES_COUNT as c_int).contains(&mode) {
             return Err(Error::InvalidValue("CUDNN_ATTR_ENGINEHEUR_MODE"));
         }
     } else if node.is(Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR) {
-        finalized(
-            node,
-            Name::CUDNN_ATTR_ENGINE_OPERATION_GRAPH,
-            Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
-        )?;
+        let name = Name::CUDNN_ATTR_ENGINE_OPERATION_GRAPH;
+        if node.node(name).is_none() {
+            return Err(Error::InvalidValue("CUDNN_ATTR_ENGINE_OPERATION_GRAPH"));
+        }
+        expect(node, name, graph, Error::NotFinalized("CUDNN_ATTR_ENGINE_OPERATION_GRAPH"))?;
         if node.number(Name::CUDNN_ATTR_ENGINE_GLOBAL_INDEX, -1.0) != 0.0 {
             return Err(Error::NotSupported("an engine other than the host's, whose index is 0"));
         }
     } else if node.is(Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR) {
-        finalized(node, Name::CUDNN_ATTR_ENGINECFG_ENGINE, Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)?;
+        let (name, kind) = (Name::CUDNN_ATTR_ENGINECFG_ENGINE, Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+        expect(node, name, kind, Error::NotFinalized("CUDNN_ATTR_ENGINECFG_ENGINE"))?;
     } else if node.is(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) {
-        finalized(
-            node,
-            Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-            Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-        )?;
+        let name = Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG;
+        let error = Error::NotFinalized("CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG");
+        expect(node, name, Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, error)?;
     } else {
         return Err(Error::NotSupported("a descriptor of this kind on a handle of gpucompat's"));
     }
     node.graph = graph_of(node);
     node.finalized = true;
+    Ok(())
+}
+
+fn finalize_graph(node: &mut Node) -> Result<(), Error> {
+    if node.words(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE).is_empty() {
+        return Err(Error::InvalidValue("CUDNN_ATTR_OPERATIONGRAPH_HANDLE"));
+    }
+    let operations = node.nodes(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS);
+    if operations.is_empty() {
+        return Err(Error::InvalidValue("CUDNN_ATTR_OPERATIONGRAPH_OPS"));
+    }
+    if operations.iter().any(|operation| !operation.lock().finalized) {
+        return Err(Error::NotFinalized("CUDNN_ATTR_OPERATIONGRAPH_OPS"));
+    }
+    let planned = plan(node);
+    if let Err(error) = &planned.lowered {
+        log::debug(format_args!("refused fn=cudnnBackendFinalize error={error}"));
+        return Err(*error);
+    }
+    node.graph = Some(planned);
     Ok(())
 }
 
@@ -231,7 +107,7 @@ pub fn get(
     if !node.finalized {
         return Err(Error::NotInitialized);
     }
-    check_attribute(&node, name, of)?;
+    check_get(&node, [name, of])?;
     let is = |candidate: Name| candidate as c_int == name;
     let derived = if is(Name::CUDNN_ATTR_ENGINEHEUR_RESULTS) {
         Some(Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR)

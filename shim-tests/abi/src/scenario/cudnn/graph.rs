@@ -117,6 +117,8 @@ pub struct TensorSpec {
     pub id: i64,
     /// Its type.
     pub element: Element,
+    /// Its `cudnnDataType_t`; a boolean is stored as a byte.
+    pub data_type: c_int,
     /// Sizes.
     pub dims: Vec<usize>,
     /// Strides.
@@ -132,13 +134,8 @@ pub fn longs(values: &[usize]) -> Vec<i64> {
 
 /// A finalized tensor descriptor.
 pub fn tensor(spec: &TensorSpec) -> Desc {
-    tensor_of_type(spec, data_type(spec.element))
-}
-
-/// A finalized tensor descriptor whose type is given as cuDNN's number.
-pub fn tensor_of_type(spec: &TensorSpec, data_type: c_int) -> Desc {
     let mut made = Desc::new(Kind::CUDNN_BACKEND_TENSOR_DESCRIPTOR)
-        .set(Name::CUDNN_ATTR_TENSOR_DATA_TYPE, Type::CUDNN_TYPE_DATA_TYPE, &[data_type])
+        .set(Name::CUDNN_ATTR_TENSOR_DATA_TYPE, Type::CUDNN_TYPE_DATA_TYPE, &[spec.data_type])
         .wide(Name::CUDNN_ATTR_TENSOR_DIMENSIONS, &longs(&spec.dims))
         .wide(Name::CUDNN_ATTR_TENSOR_STRIDES, &longs(&spec.strides))
         .wide(Name::CUDNN_ATTR_TENSOR_UNIQUE_ID, &[spec.id])

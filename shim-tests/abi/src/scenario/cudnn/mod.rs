@@ -1,10 +1,15 @@
 //! cuDNN through its C interface: the legacy functions and the graph API.
 
+pub mod fused;
 pub mod graph;
 pub mod legacy;
 pub mod matrix;
+pub mod misuse;
+pub mod norm;
 pub mod operations;
+pub mod pointwise;
 pub mod policy;
+mod workbench;
 
 use std::ffi::{c_int, c_void};
 

@@ -9,8 +9,8 @@ use cudarc::cudnn::sys::{
 use gpucompat_cases::conv::{ConvCase, Direction};
 use gpucompat_cases::element::Element;
 
-use super::compute_type;
 use super::graph::{Desc, Place, TensorSpec, longs, tensor};
+use super::{compute_type, data_type};
 
 /// The unique ids of a case's x, w and y.
 pub const IDS: [i64; 3] = ['x' as i64, 'w' as i64, 'y' as i64];
@@ -39,6 +39,7 @@ pub fn spec(case: &ConvCase, index: usize) -> TensorSpec {
     TensorSpec {
         id: IDS[index],
         element: case.element(index),
+        data_type: data_type(case.element(index)),
         dims: case.dims(index),
         strides: case.strides(index),
         place: Place::Device,
