@@ -45,7 +45,11 @@ impl Call {
     }
 
     /// The call that a cuDNN handle, ours or the real library's, is used for. cuDNN's scalars lie in host memory.
+    /// Errors: `INVALID_VALUE` for null, `NOT_INITIALIZED` for one that is not live.
     pub fn on_cudnn(handle: *const c_void) -> Result<Call, Error> {
+        if handle.is_null() {
+            return Err(Error::InvalidValue("handle"));
+        }
         let stream = match owner(handle).ok_or(Error::NotInitialized)? {
             Owner::Ours(object) => object.state().stream,
             Owner::Real => real::cudnn_stream(handle.cast_mut())?,

@@ -116,7 +116,10 @@ pub fn managed(
     let real = slot.real();
     let call = || real.map_or(SUCCESS, |real| calling_native(|| native(real)));
     let native_call: Option<&dyn Fn() -> c_int> = if real.is_some() { Some(&call) } else { None };
-    guard(slot.name(), || manage(native_call)).unwrap_or_else(|error| error.status(slot.library))
+    guard(slot.name(), || manage(native_call)).unwrap_or_else(|error| {
+        log::debug(format_args!("refused fn={} error={error}", slot.name()));
+        error.status(slot.library)
+    })
 }
 
 /// The native function with the caller's own arguments.

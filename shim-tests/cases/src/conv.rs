@@ -362,12 +362,7 @@ impl ConvCase {
 
     /// Names the worst element of the result, by its error over the allowed one, and the line that repeats the case;
     /// or an element that was written where nothing should be.
-    pub fn check(
-        &self,
-        before: &[u8],
-        after: &[u8],
-        expected: &[(Expected, usize)],
-    ) -> Result<(), String> {
+    pub fn check(&self, before: &[u8], after: &[u8], expected: &[(Expected, usize)]) -> Result<(), String> {
         let element = self.output;
         let accumulator = if self.input == Element::F64 { Element::F64 } else { Element::F32 };
         let places = self.places(self.direction.result());

@@ -20,7 +20,7 @@ macro_rules! cudnn_create {
 macro_rules! cudnn_destroy {
     ($symbol:ident) => {
         export! { $symbol of Cudnn (handle: *mut c_void)
-        managed(native) $crate::entry::cublas::handle::destroy(handle, native) }
+        managed(native) $crate::entry::cudnn::handle::destroy(handle, native) }
     };
 }
 macro_rules! cudnn_set_stream {
@@ -40,6 +40,14 @@ macro_rules! cudnn_query_runtime_error {
         export! { $symbol of Cudnn (handle: *mut c_void, status: *mut c_int, mode: c_int, tag: *mut c_void)
         by_owner(handle) $crate::entry::cudnn::handle::query_runtime_error(status, mode, tag) }
     };
+}
+
+/// Ends a handle; null is none, and that is fine.
+pub fn destroy(handle: *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
+    if handle.is_null() {
+        return Ok(native.map_or(SUCCESS, |call| call()));
+    }
+    crate::entry::cublas::handle::destroy(handle, native)
 }
 
 /// `cudnnQueryRuntimeError` for one of our handles: its calls have finished, without error, when they return.

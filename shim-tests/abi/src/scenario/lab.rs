@@ -34,7 +34,8 @@ pub fn symbol(name: &str) -> *mut c_void {
     if !global.is_null() {
         return global;
     }
-    let own = LOADED.lock().unwrap().iter().map(|&library| find(library as *mut c_void)).find(|at| !at.is_null());
+    let own =
+        LOADED.lock().unwrap().iter().map(|&library| find(library as *mut c_void)).find(|at| !at.is_null());
     own.unwrap_or_else(|| panic!("{name} is not exported"))
 }
 

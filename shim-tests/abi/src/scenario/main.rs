@@ -50,6 +50,7 @@ fn main() {
         ("cudnn_forwarded", cudnn::policy::forwarded),
         ("cudnn_refused", cudnn::policy::refused),
         ("graph_statuses", cudnn::misuse::statuses),
+        ("null_handles", cudnn::misuse::null_handles),
         ("graph_refusals", cudnn::misuse::refusals),
         ("pointwise_modes", cudnn::pointwise::modes),
         ("selection", cudnn::pointwise::selection),
@@ -62,6 +63,9 @@ fn main() {
         ("impossible_graphs", cudnn::fused::impossible),
         ("norm_forward", cudnn::norm::forward),
         ("norm_backward", cudnn::norm::backward),
+        ("cudnn_stream_order", cudnn::placement::stream_order),
+        ("cudnn_capture", cudnn::placement::capture),
+        ("cudnn_threads", cudnn::placement::threads_and_devices),
         ("cudnn_handles", cudnn::policy::handles),
     ];
     let Some(scenario) = scenarios.iter().find(|row| row.0 == name) else {

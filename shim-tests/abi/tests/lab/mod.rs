@@ -82,4 +82,3 @@ pub fn seed() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
     (now.as_secs() * 100_000).to_string()
 }
-

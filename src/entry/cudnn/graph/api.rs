@@ -261,24 +261,33 @@ pub fn signature(plan: *const c_void) -> u32 {
 
 /// Computes a plan's graph on the addresses of a variant pack.
 pub fn execute(handle: *mut c_void, plan: *const c_void, pack: *const c_void) -> Result<Served, Error> {
-    let plan = find(plan).ok_or(Error::InvalidValue("executionPlan"))?;
-    let pack = find(pack).ok_or(Error::InvalidValue("variantPack"))?;
-    let (plan, pack) = (plan.lock(), pack.lock());
-    if !plan.is(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
-        || !pack.is(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)
-    {
-        return Err(Error::InvalidValue("executionPlan or variantPack"));
-    }
-    if !plan.finalized || !pack.finalized {
-        return Err(Error::NotFinalized("executionPlan or variantPack"));
-    }
-    let planned = graph_of(&plan).ok_or(Error::NotSupported("a plan whose graph is not known"))?;
+    let call = Call::on_cudnn(handle)?;
+    let plan = finished(plan, Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, "executionPlan")?;
+    let pack = finished(pack, Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, "variantPack")?;
+    let planned = graph_of(&plan.lock()).ok_or(Error::NotSupported("a plan whose graph is not known"))?;
     let graph = planned.lowered.as_ref().map_err(|&error| error)?;
-    let ids = pack.words(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
-    let addresses = pack.words(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
+    let (ids, addresses) = {
+        let pack = pack.lock();
+        let words = |name| pack.words(name);
+        (words(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS), words(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS))
+    };
     if ids.len() != addresses.len() {
         return Err(Error::InvalidValue("variantPack"));
     }
     let given = ids.into_iter().map(|id| id as i64).zip(addresses).collect();
-    run::run(&Call::on_cudnn(handle)?, graph, &given)
+    run::run(&call, graph, &given)
+}
+
+/// The record of a finalized descriptor of this kind.
+fn finished(descriptor: *const c_void, kind: Kind, argument: &'static str) -> Result<Shared, Error> {
+    let node = find(descriptor).ok_or(Error::InvalidValue(argument))?;
+    let (right, finalized) = {
+        let node = node.lock();
+        (node.is(kind), node.finalized)
+    };
+    match (right, finalized) {
+        (false, _) => Err(Error::InvalidValue(argument)),
+        (true, false) => Err(Error::NotFinalized(argument)),
+        (true, true) => Ok(node),
+    }
 }

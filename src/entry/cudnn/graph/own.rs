@@ -20,7 +20,6 @@ use super::attributes::check_get;
 use super::lower::lower;
 use super::node::{Node, Planned, Shared, Value, element_bytes, find};
 use crate::boundary::status::Error;
-use crate::log;
 
 /// The graph of an operation graph descriptor.
 pub fn plan(node: &Node) -> Arc<Planned> {
@@ -88,7 +87,6 @@ fn finalize_graph(node: &mut Node) -> Result<(), Error> {
     }
     let planned = plan(node);
     if let Err(error) = &planned.lowered {
-        log::debug(format_args!("refused fn=cudnnBackendFinalize error={error}"));
         return Err(*error);
     }
     node.graph = Some(planned);
@@ -97,13 +95,13 @@ fn finalize_graph(node: &mut Node) -> Result<(), Error> {
 
 /// Reads an attribute of one of ours; what the kind has and was never set is empty.
 pub fn get(
-    node: &Shared,
+    shared: &Shared,
     [name, of]: [c_int; 2],
     requested: i64,
     count: *mut i64,
     elements: *mut c_void,
 ) -> Result<(), Error> {
-    let node = node.lock();
+    let node = shared.lock();
     if !node.finalized {
         return Err(Error::NotInitialized);
     }
@@ -119,7 +117,9 @@ pub fn get(
         None
     };
     if let Some(kind) = derived {
-        let filled = if requested > 0 { fill(&node, kind, elements) } else { Ok(()) };
+        let graph = graph_of(&node);
+        drop(node); // the caller's descriptor may be this very one, which `fill` then refuses
+        let filled = if requested > 0 { fill(graph, kind, elements) } else { Ok(()) };
         return filled.and_then(|()| answer(&[], 1, 0, count, std::ptr::null_mut(), of));
     }
     let one = 1i64.to_ne_bytes();
@@ -143,8 +143,8 @@ pub fn get(
     answer(bytes, available, requested, count, elements, of)
 }
 
-/// Makes the caller's descriptor the one that belongs to this node's graph.
-fn fill(node: &Node, kind: Kind, elements: *const c_void) -> Result<(), Error> {
+/// Makes the caller's descriptor, of this kind, the one that belongs to the graph.
+fn fill(graph: Option<Arc<Planned>>, kind: Kind, elements: *const c_void) -> Result<(), Error> {
     let wrong = Error::InvalidValue("arrayOfElements");
     if elements.is_null() {
         return Err(wrong);
@@ -157,7 +157,7 @@ fn fill(node: &Node, kind: Kind, elements: *const c_void) -> Result<(), Error> {
     }
     target.ours = true;
     target.finalized = true;
-    target.graph = graph_of(node);
+    target.graph = graph;
     Ok(())
 }
 

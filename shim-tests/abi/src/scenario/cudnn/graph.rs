@@ -174,8 +174,7 @@ pub fn configurations(heuristics: &Desc) -> Vec<Desc> {
     let (results, of) = (Name::CUDNN_ATTR_ENGINEHEUR_RESULTS, Type::CUDNN_TYPE_BACKEND_DESCRIPTOR);
     let (status, count) = heuristics.get::<*mut c_void>(results, of, &mut []);
     assert_eq!(status, SUCCESS);
-    let made: Vec<Desc> =
-        (0..count).map(|_| Desc::new(Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR)).collect();
+    let made: Vec<Desc> = (0..count).map(|_| Desc::new(Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR)).collect();
     let mut places: Vec<_> = made.iter().map(|configuration| configuration.0).collect();
     let (status, given) = heuristics.get(results, of, &mut places);
     assert_eq!((status, given), (SUCCESS, count));
@@ -201,8 +200,7 @@ pub fn read_engine(configuration: &Desc) {
         assert_eq!(status, SUCCESS, "{name:?}");
         assert!(notes.iter().skip(count as usize).all(|&note| note == -7), "{count} notes: {notes:?}");
     }
-    let knobs: Vec<Desc> =
-        (0..8).map(|_| Desc::new(Kind::CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR)).collect();
+    let knobs: Vec<Desc> = (0..8).map(|_| Desc::new(Kind::CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR)).collect();
     let mut places: Vec<_> = knobs.iter().map(|knob| knob.0).collect();
     let (status, _) = configuration.get(Name::CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, of, &mut places);
     assert_eq!(status, SUCCESS);

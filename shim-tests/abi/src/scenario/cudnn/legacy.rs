@@ -7,7 +7,7 @@ use gpucompat_cases::element::Element;
 
 use super::{SUCCESS, compute_type, data_type};
 use crate::call;
-use crate::lab::Device;
+use crate::lab::{Device, symbol};
 
 /// A descriptor, ended when dropped.
 pub struct Descriptor {
@@ -61,8 +61,7 @@ impl Descriptor {
             compute => c_int);
         assert_eq!(status, SUCCESS, "convolution {case}");
         let groups = case.groups as c_int;
-        let status =
-            call!("cudnnSetConvolutionGroupCount", made.object => *mut c_void, groups => c_int);
+        let status = call!("cudnnSetConvolutionGroupCount", made.object => *mut c_void, groups => c_int);
         assert_eq!(status, SUCCESS);
         made
     }
@@ -97,23 +96,60 @@ pub fn descriptors(case: &ConvCase) -> [Descriptor; 4] {
     [tensor(0), filter, tensor(2), Descriptor::convolution(case)]
 }
 
+/// The function of the case's direction.
+fn function_name(case: &ConvCase) -> &'static str {
+    match case.direction {
+        Direction::Forward => "cudnnConvolutionForward",
+        Direction::BackwardData => "cudnnConvolutionBackwardData",
+        Direction::BackwardFilter => "cudnnConvolutionBackwardFilter",
+    }
+}
+
 /// Calls the function of the case's direction.
 pub fn call_convolution(
+    handle: *mut c_void,
+    case: &ConvCase,
+    descriptors: [*mut c_void; 4],
+    addresses: [u64; 3],
+) -> c_int {
+    call_convolution_of(symbol(function_name(case)), handle, case, descriptors, addresses)
+}
+
+/// Calls a function of the case's direction: x's, w's, y's and the convolution's descriptor.
+pub fn call_convolution_of(
+    function: *mut c_void,
     handle: *mut c_void,
     case: &ConvCase,
     [x, w, y, conv]: [*mut c_void; 4],
     [x_at, w_at, y_at]: [u64; 3],
 ) -> c_int {
+    type Convolve = unsafe extern "C" fn(
+        *mut c_void,
+        *const u8,
+        *mut c_void,
+        u64,
+        *mut c_void,
+        u64,
+        *mut c_void,
+        c_int,
+        u64,
+        usize,
+        *const u8,
+        *mut c_void,
+        u64,
+    ) -> c_int;
     let (alpha, beta) = (scaling(case.output, case.alpha), scaling(case.output, case.beta));
-    let (alpha, beta) = (alpha.as_ptr(), beta.as_ptr());
-    let (name, order) = match case.direction {
-        Direction::Forward => ("cudnnConvolutionForward", [(x, x_at), (w, w_at), (y, y_at)]),
-        Direction::BackwardData => ("cudnnConvolutionBackwardData", [(w, w_at), (y, y_at), (x, x_at)]),
-        Direction::BackwardFilter => ("cudnnConvolutionBackwardFilter", [(x, x_at), (y, y_at), (w, w_at)]),
+    let [(a, a_at), (b, b_at), (to, to_at)] = match case.direction {
+        Direction::Forward => [(x, x_at), (w, w_at), (y, y_at)],
+        Direction::BackwardData => [(w, w_at), (y, y_at), (x, x_at)],
+        Direction::BackwardFilter => [(x, x_at), (y, y_at), (w, w_at)],
     };
-    let [(a, a_at), (b, b_at), (to, to_at)] = order;
-    call!(name, handle => *mut c_void, alpha => *const u8, a => *mut c_void, a_at => u64, b => *mut c_void, b_at => u64,
-        conv => *mut c_void, 1 => c_int, 0 => u64, 0 => usize, beta => *const u8, to => *mut c_void, to_at => u64)
+    const ALGORITHM: c_int = 1;
+    let (alpha, beta) = (alpha.as_ptr(), beta.as_ptr());
+    // SAFETY: the three functions have this prototype.
+    let function: Convolve = unsafe { std::mem::transmute(function) };
+    // SAFETY: the descriptors and scalars are alive; the addresses are judged by the library.
+    unsafe { function(handle, alpha, a, a_at, b, b_at, conv, ALGORITHM, 0, 0, beta, to, to_at) }
 }
 
 /// A case through the legacy interface; what is wrong, with the case's line.

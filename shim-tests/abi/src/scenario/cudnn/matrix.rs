@@ -55,7 +55,8 @@ pub fn run_graph(handle: *mut c_void, case: &ConvCase) -> Result<(), String> {
     };
     let operation = convolution_of(case);
     at("operation", operation.finalize())?;
-    let plan = graph::plan(handle, &[&operation]).map_err(|status| format!("{case}: plan: status {status}"))?;
+    let plan =
+        graph::plan(handle, &[&operation]).map_err(|status| format!("{case}: plan: status {status}"))?;
     drop(operation);
     let data = case.data();
     let tensors = data.tensors.each_ref().map(|bytes| Device::holding(bytes));
@@ -94,7 +95,12 @@ pub fn matrix() {
     println!("cases {cases}");
     println!("kinds {}", counts.len());
     let shown: Vec<_> = wrong.iter().take(10).map(String::as_str).collect();
-    assert!(wrong.is_empty(), "CONV_SEED={seed}: {} of {cases} are wrong:\n{}", wrong.len(), shown.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "CONV_SEED={seed}: {} of {cases} are wrong:\n{}",
+        wrong.len(),
+        shown.join("\n")
+    );
 }
 
 /// One case again: `scenario conv_one graph|legacy 'f32->f32 forward …'`.

@@ -12,9 +12,10 @@ use gpucompat_cases::conv::ConvCase;
 use super::graph::{
     Desc, directly, execute_pack, execution_plan, heuristics, operation_graph, plan, tensor, variant_pack,
 };
+use super::legacy::{call_convolution_of, descriptors};
 use super::operations::{IDS, convolution, convolution_of, spec};
-use super::{BAD_PARAM, SUCCESS, create, destroy};
-use crate::lab::{Device, set_fault};
+use super::{BAD_PARAM, LIBRARY, SUCCESS, create, destroy};
+use crate::lab::{Device, native, set_fault, symbol};
 
 const DESCRIPTOR: Type = Type::CUDNN_TYPE_BACKEND_DESCRIPTOR;
 
@@ -28,23 +29,16 @@ fn case() -> ConvCase {
 /// What was done, and its status.
 type Answers = Vec<(&'static str, c_int)>;
 
-/// Makes a descriptor that gpucompat takes for its own, where a handle of its is given.
+/// Makes a graph or a plan; with a handle of gpucompat's it is gpucompat's.
 fn owned(kind: Kind, handle: Option<*mut c_void>) -> Desc {
     let made = Desc::new(kind);
-    let Some(handle) = handle else { return made };
-    let graph = Desc::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-    let set = |desc: &Desc| {
-        desc.try_set(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, Type::CUDNN_TYPE_HANDLE, &[handle])
+    let name = if kind == Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR {
+        Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE
+    } else {
+        Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE
     };
-    match kind {
-        Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR => assert_eq!(set(&made), SUCCESS),
-        Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR => {
-            let name = Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE;
-            assert_eq!(made.try_set(name, Type::CUDNN_TYPE_HANDLE, &[handle]), SUCCESS);
-        }
-        _ => {
-            assert_eq!(set(&graph), SUCCESS);
-        }
+    if let Some(handle) = handle {
+        assert_eq!(made.try_set(name, Type::CUDNN_TYPE_HANDLE, &[handle]), SUCCESS);
     }
     made
 }
@@ -93,7 +87,10 @@ fn of_graphs(handle: Option<*mut c_void>) -> Answers {
     note("graph: no operations", graph.try_set::<*mut c_void>(ops, DESCRIPTOR, &[]));
     note("graph: foreign attribute", graph.try_set(Name::CUDNN_ATTR_TENSOR_DIMENSIONS, wide, &[1i64]));
     note("graph: set the number of engines", graph.try_set(count, wide, &[1i64]));
-    note("graph: two handles", graph.try_set(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, Type::CUDNN_TYPE_HANDLE, &[0u64; 2]));
+    note(
+        "graph: two handles",
+        graph.try_set(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, Type::CUDNN_TYPE_HANDLE, &[0u64; 2]),
+    );
     note("graph: finalize without operations", graph.finalize());
     let operation = convolution_of(&case());
     note("graph: unfinished operation", graph.try_set(ops, DESCRIPTOR, &[operation.0]));
@@ -151,14 +148,15 @@ fn of_engines(handle: Option<*mut c_void>) -> Answers {
     note("pack: wrong type", pack.try_set(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, wide, &[1i64]));
     note("pack: finalize empty", pack.finalize());
     let null = std::ptr::null_mut();
-    note("execute: unfinished plan", execute_pack(handle.unwrap_or(null), &plan, &pack));
     note("execute: without a handle", execute_pack(null, &plan, &pack));
     answers
 }
 
 /// Where gpucompat answers otherwise, and why.
-const KNOWN: [(&str, &str); 1] =
-    [("engine: index of wrong type", "the real library says BAD_PARAM of this one, ATTRIBUTE_TYPE of all others")];
+const KNOWN: [(&str, &str); 1] = [(
+    "engine: index of wrong type",
+    "the real library says BAD_PARAM of this one, ATTRIBUTE_TYPE of all others",
+)];
 
 /// Both libraries' answers to each misuse.
 pub fn statuses() {
@@ -192,7 +190,8 @@ pub fn refusals() {
     let data = case.data();
     let tensors = data.tensors.each_ref().map(|bytes| Device::holding(bytes));
     let addresses = tensors.each_ref().map(|tensor| tensor.address);
-    let untouched = |what: &str| assert_eq!(tensors[2].get(), data.tensors[2], "{what}: the output was touched");
+    let untouched =
+        |what: &str| assert_eq!(tensors[2].get(), data.tensors[2], "{what}: the output was touched");
     let refused = |what: &str, handle: *mut c_void, plan: &Desc, pack: &Desc| {
         let status = execute_pack(handle, plan, pack);
         assert!(status != SUCCESS, "{what} succeeded");
@@ -217,6 +216,7 @@ pub fn refusals() {
         assert_eq!(refused("no CUDA memory", handle, &made, &pack), super::EXECUTION_FAILED);
     }
     refused("plan and pack exchanged", handle, &good, &made);
+    refused("the plan as its pack", handle, &made, &made);
     refused("no handle", std::ptr::null_mut(), &made, &good);
     refused("an invented handle", std::ptr::without_provenance_mut(0x1234_5678), &made, &good);
     let dead = create();
@@ -228,6 +228,22 @@ pub fn refusals() {
         set_fault("");
         assert_eq!(status, super::EXECUTION_FAILED, "{fault}");
     }
+    // Descriptors that refer to themselves, or are to be filled from themselves.
+    let name = Name::CUDNN_ATTR_OPERATIONGRAPH_OPS;
+    let own = owned(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, Some(handle));
+    assert!(own.try_set(name, DESCRIPTOR, &[own.0]) != SUCCESS);
+    let query = Desc::new(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)
+        .inner(Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, &graph);
+    let name = Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH;
+    assert!(query.try_set(name, DESCRIPTOR, &[query.0]) != SUCCESS);
+    assert_eq!(query.finalize(), BAD_PARAM, "no mode");
+    let name = Name::CUDNN_ATTR_ENGINEHEUR_RESULTS;
+    assert_eq!(heuristics.get(name, DESCRIPTOR, &mut [heuristics.0]).0, BAD_PARAM);
+    // The real library throws a C++ exception out of heuristics of a tensor, so that is not tried.
+    let other = tensor(&spec(&case, 0));
+    let wrong = owned(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, Some(handle));
+    wrong.try_set(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, DESCRIPTOR, &[other.0]);
+    assert!(wrong.finalize() != SUCCESS, "a plan of a tensor");
     // Another engine than the one there is, chosen by its number.
     for (index, want) in [(0i64, SUCCESS), (7, super::NOT_SUPPORTED)] {
         let engine = Desc::new(Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)
@@ -252,4 +268,45 @@ pub fn refusals() {
     assert_eq!(execute_pack(handle, &again, &good), SUCCESS);
     case.check(&data.tensors[2], &tensors[2].get(), &data.expected).unwrap();
     destroy(handle);
+}
+
+/// Null in place of a handle: the real library's answers are ours.
+pub fn null_handles() {
+    type Plain = unsafe extern "C" fn(*mut c_void) -> c_int;
+    type Two = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
+    let _handle = create();
+    let case = case();
+    let descriptors = descriptors(&case);
+    let [x, w, y, conv] = descriptors.each_ref().map(|it| it.object);
+    let data = case.data();
+    let tensors = data.tensors.each_ref().map(|bytes| Device::holding(bytes));
+    let addresses = tensors.each_ref().map(|tensor| tensor.address);
+    let null = std::ptr::null_mut();
+    let answers = |find: &dyn Fn(&str) -> *mut c_void| -> Answers {
+        let mut answers = Answers::new();
+        // SAFETY: cuDNN's functions of these names have these prototypes.
+        let (destroy, set, get): (Plain, Two, Two) = unsafe {
+            (
+                std::mem::transmute(find("cudnnDestroy")),
+                std::mem::transmute(find("cudnnSetStream")),
+                std::mem::transmute(find("cudnnGetStream")),
+            )
+        };
+        let mut stream = null;
+        // SAFETY: null handles; the stream variable is writable.
+        unsafe {
+            answers.push(("cudnnDestroy", destroy(null)));
+            answers.push(("cudnnSetStream", set(null, null)));
+            answers.push(("cudnnGetStream", get(null, (&raw mut stream).cast())));
+        }
+        let objects = [x, w, y, conv];
+        let convolve = call_convolution_of(find("cudnnConvolutionForward"), null, &case, objects, addresses);
+        answers.push(("cudnnConvolutionForward", convolve));
+        answers
+    };
+    let real = answers(&|name| native(LIBRARY, name));
+    let ours = answers(&symbol);
+    println!("{real:?}");
+    assert_eq!(real, ours);
+    assert_eq!(tensors[2].get(), data.tensors[2], "the output was touched");
 }

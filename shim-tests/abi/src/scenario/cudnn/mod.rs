@@ -7,6 +7,7 @@ pub mod matrix;
 pub mod misuse;
 pub mod norm;
 pub mod operations;
+pub mod placement;
 pub mod pointwise;
 pub mod policy;
 mod workbench;

@@ -20,11 +20,7 @@ pub fn convolution_descriptor(case: &ConvCase) -> Desc {
     let list = |values| longs(&case.spatial(values).collect::<Vec<_>>());
     let mode = [c_int::from(!case.flip)];
     Desc::new(Kind::CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
-        .set(
-            Name::CUDNN_ATTR_CONVOLUTION_COMP_TYPE,
-            Type::CUDNN_TYPE_DATA_TYPE,
-            &[compute_type(case.input)],
-        )
+        .set(Name::CUDNN_ATTR_CONVOLUTION_COMP_TYPE, Type::CUDNN_TYPE_DATA_TYPE, &[compute_type(case.input)])
         .set(Name::CUDNN_ATTR_CONVOLUTION_CONV_MODE, Type::CUDNN_TYPE_CONVOLUTION_MODE, &mode)
         .wide(Name::CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, &[case.axes as i64])
         .wide(Name::CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, &list(case.before))

@@ -81,7 +81,9 @@ const BINARY: [Binary; 19] = [
 
 const GRADIENTS: [Gradient; 12] = [
     (Mode::CUDNN_POINTWISE_RELU_BWD, &[], |dy, x| if x > 0.0 { dy } else { 0.0 }),
-    (Mode::CUDNN_POINTWISE_RELU_BWD, CLIPS, |dy, x| reference::relu_backward(dy, x, -0.25, 0.75, 0.125).value),
+    (Mode::CUDNN_POINTWISE_RELU_BWD, CLIPS, |dy, x| {
+        reference::relu_backward(dy, x, -0.25, 0.75, 0.125).value
+    }),
     (Mode::CUDNN_POINTWISE_TANH_BWD, &[], |dy, x| dy * reference::tanh_slope(x)),
     (Mode::CUDNN_POINTWISE_SIGMOID_BWD, &[], |dy, x| dy * reference::sigmoid_slope(x)),
     (Mode::CUDNN_POINTWISE_ELU_BWD, &[], |dy, x| dy * reference::elu_slope(x, 1.0)),

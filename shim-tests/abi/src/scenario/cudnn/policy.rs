@@ -187,7 +187,8 @@ pub fn handles() {
         }
         let objects = descriptors.each_ref().map(|it| it.object);
         let status = legacy::call_convolution(handle, &case, objects, addresses);
-        let allowed = if handle == null { [BAD_PARAM, super::NOT_INITIALIZED] } else { [super::NOT_INITIALIZED; 2] };
+        let allowed =
+            if handle == null { [BAD_PARAM, super::NOT_INITIALIZED] } else { [super::NOT_INITIALIZED; 2] };
         assert!(allowed.contains(&status), "{handle:?}: {status}");
         assert_eq!(tensors[2].get(), data.tensors[2], "{handle:?}: the output was touched");
     }

@@ -68,7 +68,8 @@ pub struct Operands<'a> {
 fn places(spec: &TensorSpec) -> Vec<usize> {
     let mut places = vec![0];
     for (&size, &stride) in spec.dims.iter().zip(&spec.strides) {
-        places = places.iter().flat_map(|&place| (0..size).map(move |index| place + index * stride)).collect();
+        places =
+            places.iter().flat_map(|&place| (0..size).map(move |index| place + index * stride)).collect();
     }
     places
 }
@@ -80,7 +81,13 @@ impl Workbench {
     }
 
     /// A tensor that lies as said, with no data yet.
-    pub fn tensor(&mut self, element: Element, dims: &[usize], lies: Arrangement, place: Place) -> TensorSpec {
+    pub fn tensor(
+        &mut self,
+        element: Element,
+        dims: &[usize],
+        lies: Arrangement,
+        place: Place,
+    ) -> TensorSpec {
         self.next += 1;
         TensorSpec {
             id: self.next,
@@ -104,7 +111,13 @@ impl Workbench {
     }
 
     /// A tensor of the program's with these values in packed order.
-    pub fn input(&mut self, element: Element, dims: &[usize], lies: Arrangement, values: &[f64]) -> TensorSpec {
+    pub fn input(
+        &mut self,
+        element: Element,
+        dims: &[usize],
+        lies: Arrangement,
+        values: &[f64],
+    ) -> TensorSpec {
         let spec = self.tensor(element, dims, lies, Place::Device);
         self.fill(&spec, values);
         spec
@@ -222,18 +235,23 @@ impl Workbench {
         self.operations.push(operations::convolution(case, tensors.each_ref()).ready("a convolution"));
     }
 
-    /// Adds a reduction over the axes where y has size 1.
-    pub fn reduction(&mut self, operator: Reduce, x: &TensorSpec, y: &TensorSpec) {
+    /// Adds a reduction over the axes where y has size 1; false if the real library does not know the operator.
+    pub fn reduction(&mut self, operator: Reduce, x: &TensorSpec, y: &TensorSpec) -> bool {
         let of = Type::CUDNN_TYPE_REDUCTION_OPERATOR_TYPE;
         let desc = Desc::new(Kind::CUDNN_BACKEND_REDUCTION_DESCRIPTOR)
             .set(Name::CUDNN_ATTR_REDUCTION_OPERATOR, of, &[operator as c_int])
-            .data_type(Name::CUDNN_ATTR_REDUCTION_COMP_TYPE, Element::F32)
-            .ready("a reduction descriptor");
+            .data_type(Name::CUDNN_ATTR_REDUCTION_COMP_TYPE, Element::F32);
+        match desc.finalize() {
+            super::SUCCESS => {}
+            super::NOT_SUPPORTED => return false,
+            status => panic!("{operator:?}: {status}"),
+        }
         let operation = Desc::new(Kind::CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR)
             .inner(Name::CUDNN_ATTR_OPERATION_REDUCTION_DESC, &desc)
             .inner(Name::CUDNN_ATTR_OPERATION_REDUCTION_XDESC, &tensor(x))
             .inner(Name::CUDNN_ATTR_OPERATION_REDUCTION_YDESC, &tensor(y));
         self.operations.push(operation.ready(&format!("{operator:?}")));
+        true
     }
 
     /// Adds c = a·b.
@@ -332,7 +350,10 @@ impl Workbench {
         for (index, (&got, &want)) in got.iter().zip(want).enumerate() {
             let same = got == want || got.is_nan() && want.is_nan();
             let allowed = factor * unit * (1.0 + want.abs());
-            assert!(same || (got - want).abs() <= allowed, "{what}: element {index} is {got}, expected {want}");
+            assert!(
+                same || (got - want).abs() <= allowed,
+                "{what}: element {index} is {got}, expected {want}"
+            );
         }
         let Some(Memory::Device(memory)) = self.memory.get(&spec.id) else { return };
         let (bytes, places) = (memory.get(), places(spec));
