@@ -35,6 +35,11 @@ fn convolutions_agree_whatever_the_reason_to_serve_them() {
 }
 
 #[test]
+fn one_algorithm_without_a_workspace_is_offered_and_bad_arguments_are_refused() {
+    Lab::with_real_cudnn().run("conv_algorithms");
+}
+
+#[test]
 fn a_trusted_device_is_left_alone() {
     let (_, errors) = trusted("healthy").set("EXPECT_NATIVE", "5").run("native_convolutions");
     assert_eq!(errors, "", "nothing is said on a healthy machine");

@@ -185,7 +185,7 @@ impl ConvCase {
         let x = spatial(rng, 1, &|rng| rng.random_range(1..10));
         let scalar = |rng: &mut ChaCha8Rng| match rng.random_range(0..8) {
             0 => 0.0,
-            1 | 2 | 3 => 1.0,
+            1..=3 => 1.0,
             4 => -1.0,
             _ => f64::from(rng.random_range(-8..9)) / 4.0,
         };
@@ -222,11 +222,13 @@ impl ConvCase {
     }
 
     /// The same with as much padding behind as before: what the legacy interface can say.
+    #[must_use]
     pub fn symmetric(self) -> ConvCase {
         ConvCase { after: self.before, ..self }.fitting()
     }
 
     /// The same as a convolution of at least two spatial axes: an axis of size 1 in front.
+    #[must_use]
     pub fn at_least_planar(self) -> ConvCase {
         ConvCase { axes: self.axes.max(2), ..self }
     }

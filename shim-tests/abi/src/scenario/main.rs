@@ -66,6 +66,7 @@ fn main() {
         ("cudnn_stream_order", cudnn::placement::stream_order),
         ("cudnn_capture", cudnn::placement::capture),
         ("cudnn_threads", cudnn::placement::threads_and_devices),
+        ("conv_algorithms", cudnn::algorithms::answers),
         ("cudnn_handles", cudnn::policy::handles),
     ];
     let Some(scenario) = scenarios.iter().find(|row| row.0 == name) else {

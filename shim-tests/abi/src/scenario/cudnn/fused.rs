@@ -56,52 +56,69 @@ const CASES: [&str; 5] = [
     "f32->f32 forward n2 c3 k3 groups3 in9 win4 pre2 post1 stride1 dil1 cross sliced:nchw:gaps alpha1 beta0 seed5",
 ];
 
-/// `cudnn_convolution_add_relu`: conv → add(α₂·z) → add(bias) → relu, the results between them virtual; in order, in
-/// reverse, and with the sums kept.
+/// What varies of [`add_relu`].
+#[derive(Clone, Copy, PartialEq)]
+enum Variant {
+    /// In order.
+    Plain,
+    /// The operations are given in reverse.
+    Reversed,
+    /// The convolution's result is the program's.
+    Kept,
+    /// z is poison and its factor 0, as PyTorch says that there is none.
+    Unread,
+}
+
+/// `cudnn_convolution_add_relu`: conv → add(α₂·z) → add(bias) → relu, the results between them virtual.
 pub fn add_relu() {
     let handle = create();
-    for text in CASES {
-        for (reversed, kept) in [(false, false), (true, false), (false, true)] {
-            let mut bench = Workbench::new(handle);
-            let Convolved { case, x, w, sums } = convolved(&mut bench, text);
-            let dims = case.dims(2);
-            let (z, z_values) = bench.noise(case.output, &dims);
-            let mut small = vec![1; dims.len()];
-            small[1] = dims[1];
-            let (bias, bias_values) = bench.noise(case.output, &small);
-            let conv = if kept {
-                bench.output(Element::F32, &dims, Arrangement::Nhwc)
-            } else {
-                bench.between(&dims)
-            };
-            let (with_z, with_bias) = (bench.between(&dims), bench.between(&dims));
-            let y = bench.output(case.output, &dims, case.lie[2]);
-            let conv_case = ConvCase { output: Element::F32, ..case };
-            bench.convolution(&conv_case, [&x, &w, &conv]);
-            let scaled = Pointwise { factors: [1.0, 0.5], ..add() };
-            bench.pointwise(scaled, of(&conv, &z), &with_z);
-            bench.pointwise(add(), of(&with_z, &bias), &with_bias);
-            bench.pointwise(Pointwise::plain(Mode::CUDNN_POINTWISE_RELU_FWD), alone(&with_bias), &y);
-            if reversed {
-                bench.operations.reverse();
-            }
-            bench.must_run(text);
-            let want: Vec<f64> = (0..sums.len())
-                .map(|at| (sums[at] + 0.5 * z_values[at] + bias_values[place(at, &dims, &small)]).max(0.0))
-                .collect();
-            bench.expect(text, &y, &want, 60.0);
-            if kept {
-                bench.expect(text, &conv, &sums, 60.0);
-            }
+    let variants = [Variant::Plain, Variant::Reversed, Variant::Kept, Variant::Unread];
+    for (text, variant) in CASES.into_iter().flat_map(|text| variants.map(|variant| (text, variant))) {
+        let mut bench = Workbench::new(handle);
+        let Convolved { case, x, w, sums } = convolved(&mut bench, text);
+        let dims = case.dims(2);
+        let (z, z_values) = if variant == Variant::Unread {
+            (bench.output(case.output, &dims, case.lie[2]), vec![0.0; sums.len()])
+        } else {
+            bench.noise(case.output, &dims)
+        };
+        let factor = if variant == Variant::Unread { 0.0 } else { 0.5 };
+        let mut small = vec![1; dims.len()];
+        small[1] = dims[1];
+        let (bias, bias_values) = bench.noise(case.output, &small);
+        let conv = if variant == Variant::Kept {
+            bench.output(Element::F32, &dims, Arrangement::Nhwc)
+        } else {
+            bench.between(&dims)
+        };
+        let (with_z, with_bias) = (bench.between(&dims), bench.between(&dims));
+        let y = bench.output(case.output, &dims, case.lie[2]);
+        bench.convolution(&ConvCase { output: Element::F32, ..case }, [&x, &w, &conv]);
+        bench.pointwise(Pointwise { factors: [1.0, factor], ..add() }, of(&conv, &z), &with_z);
+        bench.pointwise(add(), of(&with_z, &bias), &with_bias);
+        bench.pointwise(Pointwise::plain(Mode::CUDNN_POINTWISE_RELU_FWD), alone(&with_bias), &y);
+        if variant == Variant::Reversed {
+            bench.operations.reverse();
+        }
+        bench.must_run(text);
+        let sum = |at: usize| sums[at] + 0.5 * z_values[at] + bias_values[place(at, &dims, &small)];
+        let want: Vec<f64> = (0..sums.len()).map(|at| sum(at).max(0.0)).collect();
+        bench.expect(text, &y, &want, 60.0);
+        if variant == Variant::Kept {
+            bench.expect(text, &conv, &sums, 60.0);
         }
     }
     destroy(handle);
 }
 
+/// A function of one number, and its meaning.
+type Activation = (Mode, fn(f64) -> f64);
+/// What a reduction makes of a set.
+type Meaning = fn(&[f64]) -> f64;
+
 /// conv → scale → bias → activation, scale and bias a value a channel, for some activations.
 pub fn scale_bias_activation() {
     let handle = create();
-    type Activation = (Mode, fn(f64) -> f64);
     let activations: [Activation; 5] = [
         (Mode::CUDNN_POINTWISE_RELU_FWD, |x| x.max(0.0)),
         (Mode::CUDNN_POINTWISE_SIGMOID_FWD, reference::sigmoid),
@@ -153,7 +170,6 @@ pub fn scalars_by_value() {
 pub fn reductions() {
     let handle = create();
     let dims = [3, 4, 5, 6];
-    type Meaning = fn(&[f64]) -> f64;
     let operators: [(Reduce, Meaning); 9] = [
         (Reduce::CUDNN_REDUCE_TENSOR_ADD, |set| reduce::sum(set).value),
         (Reduce::CUDNN_REDUCE_TENSOR_MUL, |set| reduce::product(set).value),

@@ -115,6 +115,9 @@ pub fn call_convolution(
     call_convolution_of(symbol(function_name(case)), handle, case, descriptors, addresses)
 }
 
+/// The second of each direction's algorithms; every device has it.
+const ALGORITHM: c_int = 1;
+
 /// Calls a function of the case's direction: x's, w's, y's and the convolution's descriptor.
 pub fn call_convolution_of(
     function: *mut c_void,
@@ -144,7 +147,6 @@ pub fn call_convolution_of(
         Direction::BackwardData => [(w, w_at), (y, y_at), (x, x_at)],
         Direction::BackwardFilter => [(x, x_at), (y, y_at), (w, w_at)],
     };
-    const ALGORITHM: c_int = 1;
     let (alpha, beta) = (alpha.as_ptr(), beta.as_ptr());
     // SAFETY: the three functions have this prototype.
     let function: Convolve = unsafe { std::mem::transmute(function) };

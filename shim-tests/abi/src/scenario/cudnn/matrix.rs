@@ -37,7 +37,7 @@ fn draw(seed: u64) -> (ConvCase, &'static str) {
             found
         })
         .unwrap();
-    let interface = if seed / 54 % 2 == 0 { "graph" } else { "legacy" };
+    let interface = if (seed / 54).is_multiple_of(2) { "graph" } else { "legacy" };
     // The library knows integers in forward convolutions only, and float filters of half tensors not at all.
     let (input, output) = match (interface, direction) {
         (_, Direction::Forward) if input == Element::I8 => (input, output),

@@ -244,6 +244,13 @@ pub fn refusals() {
     let wrong = owned(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, Some(handle));
     wrong.try_set(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, DESCRIPTOR, &[other.0]);
     assert!(wrong.finalize() != SUCCESS, "a plan of a tensor");
+    for mode in -1..=4 {
+        let query = Desc::new(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)
+            .inner(Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, &graph)
+            .set(Name::CUDNN_ATTR_ENGINEHEUR_MODE, Type::CUDNN_TYPE_HEUR_MODE, &[mode]);
+        let want = if (0..=3).contains(&mode) { SUCCESS } else { BAD_PARAM };
+        assert_eq!(query.finalize(), want, "heuristics of mode {mode}");
+    }
     // Another engine than the one there is, chosen by its number.
     for (index, want) in [(0i64, SUCCESS), (7, super::NOT_SUPPORTED)] {
         let engine = Desc::new(Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)

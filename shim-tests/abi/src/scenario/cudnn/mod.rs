@@ -1,5 +1,6 @@
 //! cuDNN through its C interface: the legacy functions and the graph API.
 
+pub mod algorithms;
 pub mod fused;
 pub mod graph;
 pub mod legacy;

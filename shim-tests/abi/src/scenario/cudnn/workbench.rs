@@ -18,6 +18,9 @@ use crate::lab::Device;
 /// `CUDNN_DATA_BOOLEAN`.
 const BOOLEAN: c_int = 11;
 
+/// `CUDNN_PROPAGATE_NAN`.
+const PROPAGATE_NAN: c_int = 1;
+
 /// A graph, the tensors of the program among it, and their memory.
 pub struct Workbench {
     handle: *mut c_void,
@@ -277,14 +280,13 @@ impl Workbench {
         y: &TensorSpec,
     ) {
         // CUDNN_NEG_INF_PAD for a maximum, CUDNN_ZERO_PAD for averages.
-        let padding: c_int = if mode == Resample::CUDNN_RESAMPLE_MAXPOOL { 1 } else { 0 };
-        const PROPAGATE: c_int = 1;
+        let padding = c_int::from(mode == Resample::CUDNN_RESAMPLE_MAXPOOL);
         let nan = Type::CUDNN_TYPE_NAN_PROPOGATION;
         // The attributes are of the type "fraction" in NVIDIA's headers and taken as 64-bit integers as well.
         let desc = Desc::new(Kind::CUDNN_BACKEND_RESAMPLE_DESCRIPTOR)
             .set(Name::CUDNN_ATTR_RESAMPLE_MODE, Type::CUDNN_TYPE_RESAMPLE_MODE, &[mode as c_int])
             .data_type(Name::CUDNN_ATTR_RESAMPLE_COMP_TYPE, Element::F32)
-            .set(Name::CUDNN_ATTR_RESAMPLE_NAN_PROPAGATION, nan, &[PROPAGATE])
+            .set(Name::CUDNN_ATTR_RESAMPLE_NAN_PROPAGATION, nan, &[PROPAGATE_NAN])
             .set(Name::CUDNN_ATTR_RESAMPLE_PADDING_MODE, Type::CUDNN_TYPE_PADDING_MODE, &[padding])
             .wide(Name::CUDNN_ATTR_RESAMPLE_SPATIAL_DIMS, &[window.len() as i64])
             .wide(Name::CUDNN_ATTR_RESAMPLE_WINDOW_DIMS, &longs(window))
