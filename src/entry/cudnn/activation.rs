@@ -3,13 +3,14 @@
 //! | mode         | f(x)                        | f′, from y (swish: from x)      |
 //! |--------------|-----------------------------|---------------------------------|
 //! | sigmoid      | 1/(1 + e^−x)                | y·(1 − y)                       |
-//! | relu         | max(0, x), NaN kept         | y > 0                           |
+//! | relu         | max(0, x)                   | y > 0                           |
 //! | tanh         | tanh x                      | 1 − y²                          |
 //! | clipped relu | min(coef, max(0, x))        | 0 < y < coef                    |
 //! | elu          | x > 0: x; else coef·(e^x − 1) | y > 0: 1; else y + coef       |
 //! | identity     | x                           | 1                               |
 //! | swish        | x·sigmoid(β·x)              | of x                            |
 //!
+//! Of NaN the relus make NaN, or 0 if the descriptor does not propagate it; the other functions make NaN.
 //! Derivatives are taken from y, so that the forward call may have been made in place. Errors: `BAD_PARAM` null or
 //! tensors of different sizes.
 //! Source: <https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-ops-library.html#cudnnactivationforward>.
@@ -19,11 +20,12 @@
 use std::ffi::{c_int, c_void};
 
 use cudarc::cudnn::sys::cudnnActivationMode_t as Mode;
-use gpucompat_engine::{self as engine, Comparison, Function, Operand as From, ProgramOutput, Step};
+use gpucompat_engine::{self as engine, Comparison, Function, NanRule, Operand as From, ProgramOutput, Step};
 
 use super::Arg;
 use super::descriptor::choice;
 use super::operand::{Operand, Precision, Scalars, describe, served};
+use super::reduce::nan_rule;
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::route::Served;
@@ -56,13 +58,18 @@ pub enum ActivationDesc {
     /// 1/(1 + e^−x).
     Sigmoid,
     /// max(0, x).
-    Relu,
+    Relu {
+        /// `reluNanOpt`.
+        nan: NanRule,
+    },
     /// tanh x.
     Tanh,
     /// min(ceiling, max(0, x)).
     ClippedRelu {
         /// The descriptor's `coef`.
         ceiling: f64,
+        /// `reluNanOpt`.
+        nan: NanRule,
     },
     /// x, or α·(e^x − 1) below 0.
     Elu {
@@ -94,11 +101,15 @@ impl ActivationDesc {
             ask!(cudnnGetActivationDescriptorSwishBeta for NAME, descriptor => *const c_void,
                 &raw mut beta => *mut f64)?;
         }
+        let nan = nan_rule(nan)?;
         let rows = [
             (Mode::CUDNN_ACTIVATION_SIGMOID as c_int, ActivationDesc::Sigmoid),
-            (Mode::CUDNN_ACTIVATION_RELU as c_int, ActivationDesc::Relu),
+            (Mode::CUDNN_ACTIVATION_RELU as c_int, ActivationDesc::Relu { nan }),
             (Mode::CUDNN_ACTIVATION_TANH as c_int, ActivationDesc::Tanh),
-            (Mode::CUDNN_ACTIVATION_CLIPPED_RELU as c_int, ActivationDesc::ClippedRelu { ceiling: coef }),
+            (
+                Mode::CUDNN_ACTIVATION_CLIPPED_RELU as c_int,
+                ActivationDesc::ClippedRelu { ceiling: coef, nan },
+            ),
             (Mode::CUDNN_ACTIVATION_ELU as c_int, ActivationDesc::Elu { alpha: coef }),
             (Mode::CUDNN_ACTIVATION_IDENTITY as c_int, ActivationDesc::Identity),
             (Mode::CUDNN_ACTIVATION_SWISH as c_int, ActivationDesc::Swish { beta }),
@@ -106,14 +117,28 @@ impl ActivationDesc {
         choice(mode, &rows, NAME)
     }
 
+    /// Adds the steps that compute f(value) to a program; the last one has the result.
+    pub fn append(self, steps: &mut Vec<Step>, mut value: From) {
+        if let ActivationDesc::Relu { nan: NanRule::Ignore }
+        | ActivationDesc::ClippedRelu { nan: NanRule::Ignore, .. } = self
+        {
+            let number = From::Step(steps.len());
+            steps
+                .push(Step { function: Function::Compare(Comparison::Eq), operands: [value, value, UNUSED] });
+            steps.push(Step { function: Function::Select, operands: [number, value, UNUSED] });
+            value = From::Step(steps.len() - 1);
+        }
+        steps.push(Step { function: self.function(), operands: [value, UNUSED, UNUSED] });
+    }
+
     /// The engine's function.
-    pub fn function(self) -> Function {
+    fn function(self) -> Function {
         let clipped = |upper| Function::Relu { lower: 0.0, upper, slope: 0.0 };
         match self {
             ActivationDesc::Sigmoid => Function::Sigmoid,
-            ActivationDesc::Relu => clipped(f64::INFINITY),
+            ActivationDesc::Relu { .. } => clipped(f64::INFINITY),
             ActivationDesc::Tanh => Function::Tanh,
-            ActivationDesc::ClippedRelu { ceiling } => clipped(ceiling),
+            ActivationDesc::ClippedRelu { ceiling, .. } => clipped(ceiling),
             ActivationDesc::Elu { alpha } => Function::Elu { alpha },
             ActivationDesc::Identity => Function::Identity,
             ActivationDesc::Swish { beta } => Function::Swish { beta },
@@ -136,13 +161,13 @@ impl ActivationDesc {
                 two(Function::Mul, Y, From::Step(0)),
                 two(Function::Mul, DY, From::Step(1)),
             ],
-            ActivationDesc::Relu => vec![above(0.0), select(From::Step(0), DY, UNUSED)],
+            ActivationDesc::Relu { .. } => vec![above(0.0), select(From::Step(0), DY, UNUSED)],
             ActivationDesc::Tanh => vec![
                 two(Function::Mul, Y, Y),
                 two(Function::Sub, one, From::Step(0)),
                 two(Function::Mul, DY, From::Step(1)),
             ],
-            ActivationDesc::ClippedRelu { ceiling } => vec![
+            ActivationDesc::ClippedRelu { ceiling, .. } => vec![
                 above(0.0),
                 two(Function::Compare(Comparison::Lt), Y, From::Constant(ceiling)),
                 two(Function::LogicalAnd, From::Step(0), From::Step(1)),
@@ -170,7 +195,8 @@ pub fn forward(
     y: Arg,
 ) -> Result<Served, Error> {
     let call = Call::on_cudnn(handle)?;
-    let function = ActivationDesc::read(descriptor)?.function();
+    let mut steps = Vec::new();
+    ActivationDesc::read(descriptor)?.append(&mut steps, From::Input(0));
     let x = Operand::tensor("x", x.0, x.1)?;
     let y = Operand::tensor("y", y.0, y.1)?;
     if x.dims() != y.dims() {
@@ -181,9 +207,9 @@ pub fn forward(
         let arriving = x.fetch::<R>(&call)?;
         let mut result = y.result::<R>(&call, scalars)?;
         call.transfer.wait()?;
-        let steps = [Step { function, operands: [From::Input(0), UNUSED, UNUSED] }];
         let arrived = arriving.arrived()?;
-        engine::pointwise(&steps, &[arrived.view()], &mut [ProgramOutput { step: 0, tensor: result.view() }]);
+        let output = ProgramOutput { step: steps.len() - 1, tensor: result.view() };
+        engine::pointwise(&steps, &[arrived.view()], &mut [output]);
         result.store(&call)?;
         Ok(served(&call, describe(&[&x, &y]), "pointwise"))
     })

@@ -299,7 +299,7 @@ fn finish<R: Real + Plain>(
         steps.push(Step { function: Function::Add, operands: [value, From::Input(1), UNUSED] });
         value = From::Step(0);
     }
-    steps.push(Step { function: activation.function(), operands: [value, UNUSED, UNUSED] });
+    activation.append(&mut steps, value);
     engine::pointwise(&steps, &inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor: y }]);
     Ok(())
 }

@@ -251,7 +251,7 @@ pub fn bias_activation(
     if z.is_some_and(|z| z.dims() != conv.y.dims()) {
         return Err(Error::InvalidValue("z"));
     }
-    in_precision!(conv.precision(), R => run_fused::<R>(&call, conv, alphas, z, &bias, activation.function()))
+    in_precision!(conv.precision(), R => run_fused::<R>(&call, conv, alphas, z, &bias, activation))
 }
 
 fn run_fused<R: Real + Plain>(
@@ -260,7 +260,7 @@ fn run_fused<R: Real + Plain>(
     [alpha1, alpha2]: [f64; 2],
     z: Option<Operand>,
     bias: &Operand,
-    activation: Function,
+    activation: ActivationDesc,
 ) -> Result<Served, Error> {
     let (x, w) = (conv.x.fetch::<R>(call)?, conv.w.fetch::<R>(call)?);
     let z = z.map(|z| z.fetch::<R>(call)).transpose()?;
@@ -290,7 +290,8 @@ fn run_fused<R: Real + Plain>(
         steps.push(sum(From::Step(0), From::Step(1)));
     }
     steps.push(sum(From::Step(steps.len() - 1), From::Input(1)));
-    steps.push(Step { function: activation, operands: [From::Step(steps.len() - 1), unused, unused] });
+    let value = From::Step(steps.len() - 1);
+    activation.append(&mut steps, value);
     let step = steps.len() - 1;
     engine::pointwise(&steps, &inputs, &mut [ProgramOutput { step, tensor: y.view() }]);
     y.store(call)?;

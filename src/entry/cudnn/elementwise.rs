@@ -17,12 +17,14 @@ use std::ffi::{c_int, c_void};
 
 use cudarc::cudnn::sys::cudnnOpTensorOp_t as BinaryOp;
 use gpucompat_engine::{
-    self as engine, Element, Function, Operand as From, ProgramOutput, Real, Step, bf16, f16,
+    self as engine, Comparison, Element, Function, NanRule, Operand as From, ProgramOutput, Real, Step, bf16,
+    f16,
 };
 
 use super::Arg;
 use super::descriptor::choice;
 use super::operand::{Operand, Precision, Scalars, describe, scalar, served};
+use super::reduce::nan_rule;
 use crate::boundary::args::DataType;
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
@@ -208,31 +210,43 @@ pub fn binary(
     if from.iter().any(|operand| !broadcasts(operand, &c)) {
         return Err(Error::InvalidValue("sizes"));
     }
-    steps.push(op.step());
+    steps.extend(op.steps());
     let beta = scalar("beta", beta, element)?;
     run(&call, &steps, &from, &c, Scalars { alpha: 1.0, beta })
 }
 
-/// A `cudnnOpTensorOp_t`.
+/// A `cudnnOpTensorOp_t` and its NaN rule.
 #[derive(Clone, Copy)]
 enum Op {
     Binary(Function),
+    /// The lesser or the greater; of a number and NaN the number.
+    IgnoringNan(Function),
     Sqrt,
     Not,
 }
 
 impl Op {
     fn reads_b(self) -> bool {
-        matches!(self, Op::Binary(_))
+        matches!(self, Op::Binary(_) | Op::IgnoringNan(_))
     }
 
-    /// The step after A (step 0) and B (step 1) were scaled.
-    fn step(self) -> Step {
+    /// The steps after A (step 0) and B (step 1) were scaled.
+    fn steps(self) -> Vec<Step> {
         let (a, b) = (From::Step(0), From::Step(1));
+        let is_nan =
+            |value| Step { function: Function::Compare(Comparison::Ne), operands: [value, value, UNUSED] };
+        let select = |operands| Step { function: Function::Select, operands };
         match self {
-            Op::Binary(function) => Step { function, operands: [a, b, UNUSED] },
-            Op::Sqrt => Step { function: Function::Sqrt, operands: [a, UNUSED, UNUSED] },
-            Op::Not => Step { function: Function::Sub, operands: [From::Constant(1.0), a, UNUSED] },
+            Op::Binary(function) => vec![Step { function, operands: [a, b, UNUSED] }],
+            Op::IgnoringNan(function) => vec![
+                Step { function, operands: [a, b, UNUSED] },
+                is_nan(b),
+                select([From::Step(3), a, From::Step(2)]),
+                is_nan(a),
+                select([From::Step(5), b, From::Step(4)]),
+            ],
+            Op::Sqrt => vec![Step { function: Function::Sqrt, operands: [a, UNUSED, UNUSED] }],
+            Op::Not => vec![Step { function: Function::Sub, operands: [From::Constant(1.0), a, UNUSED] }],
         }
     }
 }
@@ -245,11 +259,13 @@ fn read_op(descriptor: *const c_void) -> Result<Op, Error> {
     }
     ask!(cudnnGetOpTensorDescriptor for NAME, descriptor => *const c_void, &raw mut op => *mut c_int,
         &raw mut compute => *mut c_int, &raw mut nan => *mut c_int)?;
+    let propagates = nan_rule(nan)? == NanRule::Propagate;
+    let compare = if propagates { Op::Binary } else { Op::IgnoringNan };
     let rows = [
         (BinaryOp::CUDNN_OP_TENSOR_ADD as c_int, Op::Binary(Function::Add)),
         (BinaryOp::CUDNN_OP_TENSOR_MUL as c_int, Op::Binary(Function::Mul)),
-        (BinaryOp::CUDNN_OP_TENSOR_MIN as c_int, Op::Binary(Function::Min)),
-        (BinaryOp::CUDNN_OP_TENSOR_MAX as c_int, Op::Binary(Function::Max)),
+        (BinaryOp::CUDNN_OP_TENSOR_MIN as c_int, compare(Function::Min)),
+        (BinaryOp::CUDNN_OP_TENSOR_MAX as c_int, compare(Function::Max)),
         (BinaryOp::CUDNN_OP_TENSOR_SQRT as c_int, Op::Sqrt),
         (BinaryOp::CUDNN_OP_TENSOR_NOT as c_int, Op::Not),
     ];
