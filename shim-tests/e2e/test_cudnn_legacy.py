@@ -46,7 +46,9 @@ def passes(on_simgpu, script, **environment):
     source = "from cudnn import *\nimport torch.nn.functional as F\n\nh = create()\n" + inspect.cleandoc(script)
     result = on_simgpu(source + "\ndone()\n", PYTHONPATH=str(HERE), GPU_COMPAT_DEBUG="1", **environment)
     lines = result.out.splitlines()
-    assert result.status == 0 and lines[-1:] == ["ok"], f"{result.out}\n{result.err[-3000:]}"
+    if result.status != 0 or lines[-1:] != ["ok"]:
+        said = [line for line in result.err.splitlines() if not line.startswith("gpucompat: served fn=")]
+        pytest.fail("\n".join([result.out, f"exit status {result.status}", *said[-60:]]), pytrace=False)
     called = dict(word.split("=") for line in lines if line.startswith("called ") for word in line.split()[1:])
     ours = {word for line in lines if line.startswith("ours ") for word in line.split()[1:]}
     served = Counter(re.findall(r"served fn=(cudnn\w+) reason=own_handle ", result.err))
@@ -184,7 +186,7 @@ def test_reductions(on_simgpu):
                     layout = random.choice(LAYOUTS)
                     a = noise(*dims)
                     if op in (MUL, MUL_NO_ZEROS):
-                        a = a.sign() * (1 + a.abs() / 8)
+                        a = a.sign() * (1 + a.abs() / 64)
                     if op == MUL_NO_ZEROS:
                         a[torch.rand(dims) < 0.3] = 0
                     a = Tensor(a, dtype, layout)
@@ -432,3 +434,930 @@ def test_pooling_and_response_normalization(on_simgpu):
                         dx.check(f"its gradient {n} {layout}", gradient, float(size), slack=256)
         """,
     )
+
+
+def test_batch_normalization(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+        PER_ACTIVATION, SPATIAL, PERSISTENT = range(3)
+        PLAIN, ACTIVATED, ADDED = range(3)
+        EPSILON = 1e-3
+
+        def axes_of(mode, dims):
+            return (0,) if mode == PER_ACTIVATION else (0, *range(2, len(dims)))
+
+        def statistics(x, mode):
+            axes = axes_of(mode, x.shape)
+            return x.mean(axes, keepdim=True), x.var(axes, unbiased=False, keepdim=True)
+
+        def normalize(x, scale_, bias, mode):
+            mean, variance = statistics(x, mode)
+            return (x - mean) / (variance + EPSILON).sqrt() * scale_ + bias
+
+        relu = Descriptor("Activation", "cudnnSetActivationDescriptor", 1, 1, 0.0)
+
+        class Case:
+            # Sizes, parameters and what a call is compared with.
+            def __init__(self, mode, dtype, layout):
+                self.mode, self.dtype, self.layout = mode, dtype, layout
+                self.dims = random.choice(((4, 3, 5, 2), (7, 2, 1, 1), (3, 5, 2, 3, 2), (2, 1, 3, 3)))
+                axes = axes_of(mode, self.dims)
+                self.small = [1 if axis in axes else size for axis, size in enumerate(self.dims)]
+                self.kind = F64 if dtype == F64 else F32
+                self.count = 1
+                for axis in axes:
+                    self.count *= self.dims[axis]
+                self.x = Tensor(2 * noise(*self.dims) + 1, dtype, layout)
+                self.scale, self.bias = self.parameter(1 + 0.3 * noise(*self.small)), self.parameter(noise(*self.small))
+                self.mean, self.variance = statistics(self.x.set, mode)
+                self.inverse = 1 / (self.variance + EPSILON).sqrt()
+                derived = Descriptor("Tensor")
+                call("cudnnDeriveBNTensorDescriptor", derived, self.x.descriptor, mode)
+                kind, rank, sizes, strides = c_int(), c_int(), (c_int * 8)(), (c_int * 8)()
+                call("cudnnGetTensorNdDescriptor", derived, 8, byref(kind), byref(rank), sizes, strides)
+                same("derived sizes", list(sizes[: rank.value]), self.small)
+                same("derived type", kind.value, CODES[self.kind])
+
+            def parameter(self, values):
+                return Tensor(values, self.kind)
+
+            def poisoned(self):
+                return self.parameter(torch.full(tuple(self.small), NAN, dtype=F64))
+
+            def output(self, blend):
+                return Output(self.dims, self.dtype, random.choice(LAYOUTS), *blend)
+
+            def like(self):
+                return Tensor(noise(*self.dims), self.dtype, random.choice(LAYOUTS))
+
+        for dtype in DTYPES:
+            for mode in range(3):
+                for layout in LAYOUTS:
+                    what = f"mode {mode} {layout}"
+                    for blend in BLENDS:
+                        case = Case(mode, dtype, layout)
+                        x, kind = case.x, case.kind
+                        want = normalize(x.set, case.scale.set, case.bias.set, mode)
+                        estimated = case.parameter(noise(*case.small)), case.parameter(0.2 + noise(*case.small).abs())
+                        y = case.output(blend)
+                        call("cudnnBatchNormalizationForwardInference", h, mode, y.alpha, y.beta, *x, *y,
+                             case.scale.descriptor, case.scale.data, case.bias.data, estimated[0].data, estimated[1].data,
+                             EPSILON)
+                        inferred = (x.set - estimated[0].set) / (estimated[1].set + EPSILON).sqrt() * case.scale.set
+                        y.check(f"inference {what}", inferred + case.bias.set, slack=256)
+
+                        # Training: running statistics averaged, or replaced whatever they were; or not wanted.
+                        for factor in (0.1, 1.0, None):
+                            running = [case.poisoned() if factor == 1.0 else case.parameter(noise(*case.small)) for _ in "mv"]
+                            saved = [case.poisoned() for _ in "mi"]
+                            y = case.output(blend)
+                            pointers = [t.data if factor else None for t in (*running, *saved)]
+                            call("cudnnBatchNormalizationForwardTraining", h, mode, y.alpha, y.beta, *x, *y,
+                                 case.scale.descriptor, case.scale.data, case.bias.data, factor or 0.5, *pointers[:2],
+                                 EPSILON, *pointers[2:])
+                            y.check(f"training {what}", want, slack=512)
+                            if factor is None:
+                                assert all(t.unchanged() for t in (*running, *saved))
+                                continue
+                            unbiased = case.variance * (case.count / (case.count - 1))
+                            for t, new in ((running[0], case.mean), (running[1], unbiased)):
+                                exact = new if factor == 1.0 else 0.9 * t.set + 0.1 * new
+                                near(f"running statistics {what}", t.read(), exact, kind)
+                            near(f"saved mean {what}", saved[0].read(), case.mean, kind)
+                            near(f"saved inverse {what}", saved[1].read(), case.inverse, kind)
+
+                        # Backward, with the statistics that were kept and without.
+                        leaves = [t.set.clone().requires_grad_() for t in (x, case.scale, case.bias)]
+                        dy = case.like()
+                        gradients = torch.autograd.grad(normalize(*leaves, mode), leaves, dy.set)
+                        kept = case.parameter(case.mean), case.parameter(case.inverse)
+                        for statistic in (True, False):
+                            dx = case.output(blend)
+                            dscale, dbias = (Output(case.small, kind, "nchw", *random.choice(BLENDS[::-1])) for _ in "sb")
+                            dbias = Output(case.small, kind, "nchw", *dscale.factors)
+                            call("cudnnBatchNormalizationBackward", h, mode, dx.alpha, dx.beta, dscale.alpha, dscale.beta,
+                                 *x, *dy, *dx, case.scale.descriptor, case.scale.data, dscale.data, dbias.data, EPSILON,
+                                 *([t.data for t in kept] if statistic else [None, None]))
+                            near(f"dx {what}", dx.read(), dx.blend(gradients[0]), dtype, slack=2048)
+                            dscale.check(f"dscale {what}", gradients[1], slack=2048)
+                            dbias.check(f"dbias {what}", gradients[2], slack=512)
+
+        for dtype in DTYPES:
+            for mode in (SPATIAL, PERSISTENT):
+                for ops in range(3):
+                    for blend in BLENDS:
+                        case = Case(mode, dtype, random.choice(LAYOUTS))
+                        x, z, what = case.x, case.like(), f"ops {ops} mode {mode}"
+                        normalized = normalize(x.set, case.scale.set, case.bias.set, mode)
+                        want = {PLAIN: normalized, ACTIVATED: normalized.relu(), ADDED: (normalized + z.set).relu()}[ops]
+                        y, saved = case.output(blend), [case.poisoned() for _ in "mi"]
+                        running = [case.poisoned() for _ in "mv"]
+                        zs = tuple(z) if ops == ADDED else (None, None)
+                        act = relu if ops != PLAIN else None
+                        work = answer("cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize", h, mode, ops, x.descriptor,
+                                      zs[0], y.descriptor, case.scale.descriptor, act)
+                        reserve = answer("cudnnGetBatchNormalizationTrainingExReserveSpaceSize", h, mode, ops, act, x.descriptor)
+                        space = torch.zeros(max(1, work + reserve), dtype=torch.uint8).cuda()
+                        call("cudnnBatchNormalizationForwardTrainingEx", h, mode, ops, y.alpha, y.beta, *x, *zs, *y,
+                             case.scale.descriptor, case.scale.data, case.bias.data, 1.0, *(t.data for t in running), EPSILON,
+                             *(t.data for t in saved), act, pointer(space), c_size_t(work), pointer(space), c_size_t(reserve))
+                        y.check(f"training {what}", want, slack=512)
+                        near("saved mean", saved[0].read(), case.mean, case.kind)
+                        near("saved inverse", saved[1].read(), case.inverse, case.kind)
+                        near("running mean", running[0].read(), case.mean, case.kind)
+
+                        y, dy, dx = Tensor(want, dtype, "nhwc"), case.like(), case.output(blend)
+                        through = dy.set * (y.set > 0) if ops != PLAIN else dy.set
+                        leaves = [t.set.clone().requires_grad_() for t in (x, case.scale, case.bias)]
+                        gradients = torch.autograd.grad(normalize(*leaves, mode), leaves, through)
+                        dz = Output(case.dims, dtype, random.choice(LAYOUTS), 1.0, 0.0)
+                        dzs = tuple(dz) if ops == ADDED else (None, None)
+                        dscale, dbias = (Output(case.small, case.kind, "nchw", *blend) for _ in "sb")
+                        ys = tuple(y) if ops != PLAIN else (None, None)
+                        work = answer("cudnnGetBatchNormalizationBackwardExWorkspaceSize", h, mode, ops, x.descriptor, ys[0],
+                                      dy.descriptor, dzs[0], dx.descriptor, case.scale.descriptor, act)
+                        call("cudnnBatchNormalizationBackwardEx", h, mode, ops, dx.alpha, dx.beta, dscale.alpha, dscale.beta,
+                             *x, *ys, *dy, *dzs, *dx, case.scale.descriptor, case.scale.data, case.bias.data, dscale.data,
+                             dbias.data, EPSILON, *(t.data for t in saved), act, pointer(space), c_size_t(work),
+                             pointer(space), c_size_t(reserve))
+                        dx.check(f"dx {what}", gradients[0], slack=2048)
+                        dscale.check(f"dscale {what}", gradients[1], slack=2048)
+                        dbias.check(f"dbias {what}", gradients[2], slack=512)
+                        if ops == ADDED:
+                            dz.check(f"dz {what}", through)
+        """,
+    )
+
+
+def test_dropout(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+        bytes_ = answer("cudnnDropoutGetStatesSize", h)
+
+        def describe(probability, states, seed, how="Set"):
+            desc = Descriptor("Dropout")
+            call(f"cudnn{how}DropoutDescriptor", desc, h, c_float(probability), pointer(states), c_size_t(bytes_), c_uint64(seed))
+            desc.states = states  # alive as long as the descriptor
+            return desc
+
+        def fresh_states():
+            return torch.zeros(bytes_, dtype=torch.uint8).cuda()
+
+        def ones(dims, dtype=F32, layout="nchw"):
+            return Tensor(torch.ones(dims, dtype=F64), dtype, layout)
+
+        def reserve_of(x):
+            size = answer("cudnnDropoutGetReserveSpaceSize", x.descriptor)
+            assert size * 8 >= x.set.numel(), size
+            return torch.zeros(size, dtype=torch.uint8).cuda(), c_size_t(size)
+
+        def drop(desc, x, y, reserve):
+            call("cudnnDropoutForward", h, desc, *x, *y, pointer(reserve[0]), reserve[1])
+            return y.read()
+
+        def mask_of(desc, count=4096):
+            x, y = ones((1, count, 1, 1)), Output((1, count, 1, 1), F32, "nchw", 1.0, 0.0)
+            return drop(desc, x, y, reserve_of(x)) != 0
+
+        def bits(reserve, count):
+            packed = reserve.cpu().long()
+            return torch.stack([packed >> bit & 1 for bit in range(8)], 1).flatten()[:count].bool()
+
+        for dtype in DTYPES:
+            for layout in LAYOUTS:
+                for probability in (0.0, 0.1, 0.5, 0.875):
+                    dims = (3, 5, 17, 16)
+                    count = 3 * 5 * 17 * 16
+                    states = fresh_states()
+                    desc = describe(probability, states, random.getrandbits(64))
+                    x, y = Tensor(noise(*dims).sign() * 1.5, dtype, layout), Output(dims, dtype, random.choice(LAYOUTS), 1.0, 0.0)
+                    reserve = reserve_of(x)
+                    got = drop(desc, x, y, reserve)
+                    kept = got != 0
+                    y.check(f"dropout {probability}", torch.where(kept, x.set / (1 - rounded(torch.tensor(probability), F32)), 0.0))
+                    dropped = count - int(kept.sum())
+                    spread = (count * probability * (1 - probability)) ** 0.5
+                    assert abs(dropped - count * probability) <= 6 * spread, (dropped, probability, SEED)
+                    assert torch.equal(bits(reserve[0], count), kept.flatten()), ("reserve", SEED)
+                    dy, dx = Tensor(noise(*dims), dtype, layout), Output(dims, dtype, random.choice(LAYOUTS), 1.0, 0.0)
+                    call("cudnnDropoutBackward", h, desc, *dy, *dx, pointer(reserve[0]), reserve[1])
+                    exact = torch.where(kept, dy.set / (1 - rounded(torch.tensor(probability), F32)), 0.0)
+                    dx.check(f"gradient of dropout {probability}", exact)
+
+        # Everything is dropped; in place.
+        x = ones((2, 3, 4, 4))
+        assert (drop(describe(1.0, fresh_states(), 1), x, x, reserve_of(x)) == 0).all()
+        x = ones((2, 3, 4, 4))
+        got = drop(describe(0.5, fresh_states(), 1), x, x, reserve_of(x))
+        assert set(got.flatten().tolist()) == {0.0, 2.0}, got
+
+        # The same seed draws the same, the next call and another seed something else.
+        first = describe(0.5, fresh_states(), 42)
+        masks = [mask_of(first) for _ in range(3)]
+        again = describe(0.5, fresh_states(), 42)
+        assert all(torch.equal(mask_of(again), mask) for mask in masks)
+        other = mask_of(describe(0.5, fresh_states(), 43))
+        for a, b in ((masks[0], masks[1]), (masks[1], masks[2]), (masks[0], other)):
+            agreeing = int((a == b).sum())
+            assert abs(agreeing - 2048) < 6 * 32, agreeing
+
+        # States that were copied away continue where they were.
+        states = fresh_states()
+        desc = describe(0.5, states, 7)
+        mask_of(desc)
+        copy = states.cpu().cuda()
+        following = [mask_of(desc) for _ in range(2)]
+        restored = describe(0.5, copy, 7, "Restore")
+        assert all(torch.equal(mask_of(restored), mask) for mask in following)
+
+        probability, address, seed = c_float(), c_void_p(), c_uint64()
+        call("cudnnGetDropoutDescriptor", restored, h, byref(probability), byref(address), byref(seed))
+        same("contents", (probability.value, address.value, seed.value), (0.5, copy.data_ptr(), 7))
+        restored.destroy()
+        # A short reserve space or states are refused.
+        x = ones((2, 3, 4, 4))
+        same("short reserve", status("cudnnDropoutForward", h, desc, *x, *x, pointer(copy), c_size_t(11)), BAD_PARAM)
+        same("short states", status("cudnnSetDropoutDescriptor", desc, h, c_float(0.5), pointer(copy), c_size_t(bytes_ - 1),
+                                    c_uint64(1)), BAD_PARAM)
+        assert x.unchanged()
+        """,
+    )
+
+
+def test_spatial_transformer(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+        def away_from_kinks(grid, sizes):
+            # Where a coordinate falls on an element the derivative jumps.
+            for axis, size in ((0, sizes[1]), (1, sizes[0])):
+                place = (grid[..., axis] + 1) / 2 * (size - 1)
+                close = (place - place.round()).abs() < 0.02
+                grid[..., axis][close] += 0.1 / max(1, size - 1)
+            return grid
+
+        for dtype in (F32, F64, F16):
+            for layout in LAYOUTS:
+                for n, c, height, width, out in ((2, 3, 5, 6, (4, 7)), (1, 1, 3, 3, (5, 5)), (3, 2, 7, 4, (3, 2))):
+                    dims = (n, c, *out)
+                    desc = Descriptor("SpatialTransformer", "cudnnSetSpatialTransformerNdDescriptor", 0, CODES[dtype], 4, ints(dims))
+                    theta = Tensor(0.5 * noise(n, 2, 3), dtype)
+                    grid = Output((n, *out, 2), dtype, "nchw", 1.0, 0.0)
+                    call("cudnnSpatialTfGridGeneratorForward", h, desc, theta.data, grid.data)
+                    leaf = theta.set.clone().requires_grad_()
+                    want = F.affine_grid(leaf, dims, align_corners=True)
+                    grid.check("grid", want.detach())
+                    dgrid, dtheta = Tensor(noise(n, *out, 2), dtype), Output((n, 2, 3), dtype, "nchw", 1.0, 0.0)
+                    call("cudnnSpatialTfGridGeneratorBackward", h, desc, dgrid.data, dtheta.data)
+                    dtheta.check("gradient of theta", torch.autograd.grad(want, leaf, dgrid.set)[0])
+
+                    grid = away_from_kinks(0.8 * noise(n, *out, 2), (height, width))
+                    grid, x = Tensor(grid, dtype), Tensor(noise(n, c, height, width), dtype, layout)
+                    leaves = [t.set.clone().requires_grad_() for t in (x, grid)]
+                    want = F.grid_sample(*leaves, mode="bilinear", padding_mode="zeros", align_corners=True)
+                    for y in outputs(dims, dtype, random.choice(LAYOUTS)):
+                        call("cudnnSpatialTfSamplerForward", h, desc, y.alpha, *x, grid.data, y.beta, *y)
+                        y.check(f"samples {layout}", want.detach(), slack=512)
+                    dy = Tensor(noise(*dims), dtype, layout)
+                    exact = torch.autograd.grad(want, leaves, dy.set)
+                    for dx in outputs((n, c, height, width), dtype, random.choice(LAYOUTS)):
+                        dgrid = Output((n, *out, 2), dtype, "nchw", *random.choice(BLENDS))
+                        call("cudnnSpatialTfSamplerBackward", h, desc, dx.alpha, *x, dx.beta, *dx, dgrid.alpha, *dy, grid.data,
+                             dgrid.beta, dgrid.data)
+                        dx.check(f"gradient of x {layout}", exact[0], slack=512)
+                        dgrid.check(f"gradient of the grid {layout}", exact[1], slack=512)
+                    same("another batch", status("cudnnSpatialTfSamplerForward", h, desc, y.alpha, *y, grid.data, y.beta,
+                                                 *Tensor(noise(n + 1, c, *out))), BAD_PARAM)
+                    desc.destroy()
+        """,
+    )
+
+
+def test_ctc_loss(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+        PROBABILITIES, ACTIVATIONS = range(2)
+        ZERO, KEEP = range(2)
+
+        def describe(normalization, gradients, version):
+            more = () if version == "Ex" else (256,)
+            return Descriptor("CTCLoss", "cudnnSetCTCLossDescriptor" + version, CODES[F32], normalization, gradients, *more)
+
+        def run(h, desc, probs, labels, label_lengths, input_lengths, costs, gradients, device, algo):
+            probs_desc, grad_desc = probs.descriptor, gradients.descriptor if gradients else None
+            grads = gradients.data if gradients else None
+            if device:
+                arrays = [device_ints(values) for values in (labels, label_lengths, input_lengths)]
+                work = answer("cudnnGetCTCLossWorkspaceSize_v8", h, algo, desc, probs_desc, grad_desc)
+                call("cudnnCTCLoss_v8", h, algo, desc, *probs, *map(pointer, arrays), costs.data, grad_desc, grads,
+                     c_size_t(work), None)
+            else:
+                arrays = [ints(values) for values in (labels, label_lengths, input_lengths)]
+                work = answer("cudnnGetCTCLossWorkspaceSize", h, probs_desc, grad_desc, *arrays, algo, desc)
+                call("cudnnCTCLoss", h, *probs, *arrays, costs.data, grad_desc, grads, algo, desc, None, c_size_t(work))
+
+        def exact(x, labels, label_lengths, input_lengths):
+            leaf = x.clone().requires_grad_()
+            costs = F.ctc_loss(leaf.log_softmax(2), torch.tensor(labels), torch.tensor(input_lengths),
+                               torch.tensor(label_lengths), blank=0, reduction="none")
+            return costs.detach(), torch.autograd.grad(costs.sum(), leaf)[0]
+
+        for trial in range(40):
+            steps, batch, alphabet = random.randint(5, 20), random.randint(1, 4), random.randint(2, 9)
+            input_lengths = [random.randint(5, steps) for _ in range(batch)]
+            label_lengths = [random.randint(0 if n else 1, 2) for n in range(batch)]
+            if trial % 2 and alphabet > 5:
+                label_lengths = [random.randint(1, 3) for n in range(batch)]
+            labels = [random.randint(1, alphabet - 1) for _ in range(sum(label_lengths))]
+            normalization, device, algo = trial % 2, trial // 2 % 2, trial // 4 % 2
+            x = rounded(2 * noise(steps, batch, alphabet), F32)
+            want, gradient = exact(x, labels, label_lengths, input_lengths)
+            assert want.isfinite().all()
+            beyond = torch.arange(steps)[:, None, None] >= torch.tensor(input_lengths)[None, :, None]
+            gradient = gradient.masked_fill(beyond, 0.0)
+            probs = Tensor(x if normalization == ACTIVATIONS else x.softmax(2), F32)
+            desc = describe(normalization, random.choice((ZERO, KEEP)), random.choice(("Ex", "_v8", "_v9")))
+            costs = Output((1, 1, batch), F32, "nchw", 1.0, 0.0)
+            gradients = Output((steps, batch, alphabet), F32, random.choice(("nchw", "gaps")), 1.0, 0.0)
+            run(h, desc, probs, labels, label_lengths, input_lengths, costs, gradients, device, algo)
+            costs.check("costs", want, slack=256)
+            gradients.check("gradients", gradient, slack=1024)
+            costs = Output((1, 1, batch), F32, "nchw", 1.0, 0.0)
+            run(h, desc, probs, labels, label_lengths, input_lengths, costs, None, device, algo)
+            costs.check("costs alone", want, slack=256)
+
+        # The second example has fewer steps than its labels and the blank between equal ones need.
+        labels, label_lengths, input_lengths = [1, 2, 3, 3, 2], [2, 2, 1], [5, 2, 4]
+        x = rounded(noise(6, 3, 5), F32)
+        want, gradient = exact(x, labels, label_lengths, [5, 3, 4])
+        possible = torch.tensor([True, False, True])
+        want[1] = float("inf")
+        beyond = torch.arange(6)[:, None, None] >= torch.tensor(input_lengths)[None, :, None]
+        gradient = gradient.masked_fill(beyond, 0.0)
+        for device in range(2):
+            for mode in (ZERO, KEEP):
+                for version in ("Ex", "_v8", "_v9"):
+                    desc = describe(ACTIVATIONS, mode, version)
+                    costs = Output((1, 1, 3), F32, "nchw", 1.0, 0.0)
+                    gradients = Tensor(noise(6, 3, 5), F32, "gaps")
+                    run(h, desc, Tensor(x), labels, label_lengths, input_lengths, costs, gradients, device, 0)
+                    costs.check("costs with an impossible example", want, slack=256)
+                    rest = torch.zeros(6, 5, dtype=F64) if mode == ZERO else gradients.set[:, 1]
+                    got = gradients.read()
+                    near("gradients of the others", got[:, possible], gradient[:, possible], F32, slack=1024)
+                    assert torch.equal(got[:, 1], rest), (mode, version, got[:, 1])
+
+        # Labels and lengths that are none.
+        desc, probs = describe(ACTIVATIONS, ZERO, "_v9"), Tensor(x)
+        costs, gradients = Output((1, 1, 3), F32, "nchw", 1.0, 0.0), Output((6, 3, 5), F32, "nchw", 1.0, 0.0)
+        for wrong in (([5, 2, 3, 3, 2], [2, 2, 1], [5, 3, 4]), ([0, 2, 3, 3, 2], [2, 2, 1], [5, 3, 4]),
+                      ([1, 2, 3, 3, 2], [2, 2, 1], [5, 7, 4]), ([1, 2, 3, 3, 2], [2, -2, 1], [5, 3, 4])):
+            got = status("cudnnCTCLoss", h, *probs, *map(ints, wrong), costs.data, *gradients, 0, desc, None, c_size_t(0))
+            same("wrong labels", got, BAD_PARAM)
+            arrays = [device_ints(values) for values in wrong]
+            got = status("cudnnCTCLoss_v8", h, 0, desc, *probs, *map(pointer, arrays), costs.data, *gradients, c_size_t(0), None)
+            same("wrong labels in device memory", got, BAD_PARAM)
+        assert costs.unchanged() and gradients.unchanged()
+        """,
+    )
+
+
+# What the tests of recurrent networks share: one call of each function, compared with PyTorch's network.
+RECURRENT = '''
+RELU, TANH, LSTM, GRU = range(4)
+NO_BIAS, INPUT_BIAS, DOUBLE_BIAS, RECURRENT_BIAS = range(4)
+STEPS, PACKED, BATCHES = range(3)
+FILL = -7.5
+
+class Sequences:
+    # [steps, batch, vector] in one of cuDNN's three layouts, NaN where a sequence has ended.
+    def __init__(self, values, lengths, order, dtype):
+        self.lengths, self.order, self.dtype = lengths, order, dtype
+        steps, batch, vector = self.shape = tuple(values.shape)
+        self.valid = torch.arange(steps)[:, None] < torch.tensor(lengths)[None, :]
+        self.set = rounded(values, dtype)
+        there = values.masked_fill(~self.valid[:, :, None], NAN).to(dtype)
+        memory = {STEPS: lambda: there, PACKED: lambda: there[self.valid], BATCHES: lambda: there.transpose(0, 1)}[order]()
+        self.device = memory.contiguous().cuda()
+        fill = torch.tensor([FILL]).to(dtype)
+        self.descriptor = Descriptor("RNNData", "cudnnSetRNNDataDescriptor", CODES[dtype], order, steps, batch, vector,
+                                     ints(lengths), pointer(fill))
+        self.data = pointer(self.device)
+
+    def read(self):
+        now = self.device.cpu().double()
+        if self.order == PACKED:
+            values = torch.full(self.shape, FILL, dtype=F64)
+            values[self.valid] = now
+            return values
+        return now.transpose(0, 1) if self.order == BATCHES else now
+
+class Network:
+    def __init__(self, cell, layers=1, both=False, bias=DOUBLE_BIAS, inputs=5, hidden=4, projection=None, dtype=F32,
+                 dropout=None, skip=False):
+        self.cell, self.layers, self.dtype, self.hidden, self.bias = cell, layers, dtype, hidden, bias
+        self.directions, self.inputs, self.width = 1 + both, inputs, projection or hidden
+        kind = {LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}.get(cell, torch.nn.RNN)
+        more = {"nonlinearity": "relu" if cell == RELU else "tanh"} if cell in (RELU, TANH) else {}
+        more.update({"proj_size": projection} if projection else {})
+        self.torch = kind(inputs, hidden, layers, bias=bias != NO_BIAS, bidirectional=both, dtype=F64, **more)
+        for name, parameter in self.torch.named_parameters():
+            values = rounded(0.5 * torch.randn_like(parameter), dtype)
+            if name.startswith("bias_hh") and bias == INPUT_BIAS or name.startswith("bias_ih") and bias == RECURRENT_BIAS:
+                values.zero_()
+            if skip and name.startswith("weight_ih_l0"):
+                values = torch.eye(hidden, dtype=F64).repeat(len(values) // hidden, 1)
+            parameter.data.copy_(values)
+        self.dropout = dropout or Descriptor("Dropout")
+        if dropout is None:
+            call("cudnnSetDropoutDescriptor", self.dropout, h, c_float(0.0), None, c_size_t(0), c_uint64(0))
+        math = F64 if dtype == F64 else F32
+        self.desc = Descriptor("RNN", "cudnnSetRNNDescriptor_v8", 0, cell, bias, int(both), int(skip), CODES[dtype],
+                               CODES[math], 0, inputs, hidden, self.width, layers, self.dropout, 1)
+        call("cudnnBuildRNNDynamic", h, self.desc, 4)
+        self.bytes = answer("cudnnGetRNNWeightSpaceSize", h, self.desc)
+        self.skip = skip
+        space = torch.full((self.bytes // self.element_bytes(),), NAN).to(dtype)
+        for at, name, rows in self.places():
+            values = dict(self.torch.named_parameters())[name].data[rows].flatten()
+            space[at : at + values.numel()] = values.to(dtype)
+        assert not space.isnan().any(), "weights without a place"
+        self.space = space.cuda()
+
+    def element_bytes(self):
+        return torch.empty(0, dtype=self.dtype).element_size()
+
+    def places(self):
+        # Where cudnnGetRNNWeightParams says that rows of PyTorch's parameters lie, in elements.
+        gates = {LSTM: 4, GRU: 3}.get(self.cell, 1)
+        base, unit = 1 << 20, self.element_bytes()
+        for pseudo in range(self.layers * self.directions):
+            layer, suffix = pseudo // self.directions, "_reverse" * (pseudo % self.directions)
+            for number in range(2 * gates + (self.width != self.hidden)):
+                matrix, bias = Descriptor("Tensor"), Descriptor("Tensor")
+                at, bias_at = c_void_p(), c_void_p()
+                call("cudnnGetRNNWeightParams", h, self.desc, pseudo, c_size_t(self.bytes), c_void_p(base), number, matrix,
+                     byref(at), bias, byref(bias_at))
+                side = "ih" if number < gates else "hh" if number < 2 * gates else "hr"
+                rows = slice(None) if side == "hr" else slice(number % gates * self.hidden, (number % gates + 1) * self.hidden)
+                name = f"weight_{side}_l{layer}{suffix}"
+                wanted = list(dict(self.torch.named_parameters())[name][rows].shape)
+                has_matrix = not (self.skip and layer == 0 and side == "ih")
+                same("matrix", bool(at.value), has_matrix)
+                if has_matrix:
+                    same("matrix sizes", self.sizes(matrix), [1, *wanted])
+                    yield (at.value - base) // unit, name, rows
+                has_bias = side == "ih" and self.bias in (INPUT_BIAS, DOUBLE_BIAS)
+                has_bias |= side == "hh" and self.bias in (RECURRENT_BIAS, DOUBLE_BIAS)
+                same("bias", bool(bias_at.value), has_bias)
+                if has_bias:
+                    same("bias sizes", self.sizes(bias), [1, wanted[0], 1])
+                    yield (bias_at.value - base) // unit, f"bias_{side}_l{layer}{suffix}", rows
+
+    def sizes(self, desc):
+        kind, rank, sizes, strides = c_int(), c_int(), (c_int * 8)(), (c_int * 8)()
+        call("cudnnGetTensorNdDescriptor", desc, 8, byref(kind), byref(rank), sizes, strides)
+        same("type", kind.value, CODES[self.dtype])
+        return list(sizes[: rank.value])
+
+def check(what, network, lengths, order, states=True, training=True):
+    dtype, steps, batch = network.dtype, max(lengths) + (order != PACKED and random.randint(0, 1)), len(lengths)
+    slack = {F64: 1 << 12, F32: 1 << 12, F16: 1 << 15}[dtype]
+    x = Sequences(noise(steps, batch, network.inputs), lengths, order, dtype)
+    y = Sequences(noise(steps, batch, network.directions * network.width) * NAN, lengths, order, dtype)
+    lines = network.layers * network.directions
+    h_dims, c_dims = (lines, batch, network.width), (lines, batch, network.hidden)
+    new = lambda dims: Tensor(noise(*dims), dtype)
+    poison = lambda dims: Tensor(noise(*dims) * NAN, dtype)
+    hx, cx, hy, cy = new(h_dims), new(c_dims), poison(h_dims), poison(c_dims)
+    with_c = network.cell == LSTM
+    seq_lengths = device_ints(lengths)
+    work, reserve = c_size_t(), c_size_t()
+    call("cudnnGetRNNTempSpaceSizes", h, network.desc, int(training), x.descriptor, byref(work), byref(reserve))
+    reserve_space = torch.zeros(max(1, reserve.value), dtype=torch.uint8).cuda()
+    room = (c_size_t(reserve.value), pointer(reserve_space)) if training else (c_size_t(0), None)
+    h_args = [hx.descriptor, hx.data if states else None]
+    c_args = [cx.descriptor, cx.data if states else None] if with_c else [None, None]
+    call("cudnnRNNForward", h, network.desc, int(training), pointer(seq_lengths), x.descriptor, x.data, y.descriptor, y.data,
+         *h_args, hy.data, *c_args, cy.data if with_c else None, c_size_t(network.bytes), pointer(network.space),
+         c_size_t(work.value), None, *room)
+
+    leaves = {"x": x.set, "hx": hx.set if states else hx.set * 0, "cx": cx.set if states else cx.set * 0}
+    leaves = {name: values.clone().requires_grad_() for name, values in leaves.items()}
+    packed = torch.nn.utils.rnn.pack_padded_sequence(leaves["x"], torch.tensor(lengths), enforce_sorted=False)
+    first = (leaves["hx"], leaves["cx"]) if with_c else leaves["hx"]
+    out, last = network.torch(packed, first)
+    out, _ = torch.nn.utils.rnn.pad_packed_sequence(out, padding_value=FILL, total_length=steps)
+    h_last, c_last = last if with_c else (last, None)
+    near(f"y {what}", y.read(), out.detach(), dtype, slack=slack)
+    near(f"hy {what}", hy.read(), h_last.detach(), dtype, slack=slack)
+    if with_c:
+        near(f"cy {what}", cy.read(), c_last.detach(), dtype, slack=slack)
+    if not training:
+        return
+
+    dy, dhy, dcy, dhx, dcx = Sequences(noise(*y.shape), lengths, order, dtype), new(h_dims), new(c_dims), poison(h_dims), poison(c_dims)
+    dx = Sequences(noise(*x.shape) * NAN, lengths, order, dtype)
+    y = Sequences(out.detach(), lengths, order, dtype)
+    call("cudnnRNNBackwardData_v8", h, network.desc, pointer(seq_lengths), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
+         *h_args, dhy.data, dhx.data, *c_args, *([dcy.data, dcx.data] if with_c else [None, None]),
+         c_size_t(network.bytes), pointer(network.space), c_size_t(work.value), None, *room)
+    before = rounded(torch.randn(network.space.numel(), dtype=F64), dtype)
+    gradients = before.to(dtype).cuda()
+    call("cudnnRNNBackwardWeights_v8", h, network.desc, 0, pointer(seq_lengths), x.descriptor, x.data, *h_args, y.descriptor,
+         y.data, c_size_t(network.bytes), pointer(gradients), c_size_t(work.value), None, *room)
+
+    total = (out * dy.set * y.valid[:, :, None]).sum() + (h_last * dhy.set).sum()
+    total = total + (c_last * dcy.set).sum() if with_c else total
+    names = [*leaves] if with_c else ["x", "hx"]
+    parameters = dict(network.torch.named_parameters())
+    exact = torch.autograd.grad(total, [*(leaves[name] for name in names), *parameters.values()])
+    exact = dict(zip([*names, *parameters], exact))
+    valid = x.valid[:, :, None].expand(x.shape)
+    near(f"dx {what}", dx.read()[valid], exact["x"][valid], dtype, slack=slack)
+    near(f"dhx {what}", dhx.read(), exact["hx"], dtype, slack=slack)
+    if with_c:
+        near(f"dcx {what}", dcx.read(), exact["cx"], dtype, slack=slack)
+    wanted = before.clone()
+    for at, name, rows in network.places():
+        values = exact[name][rows].flatten()
+        wanted[at : at + values.numel()] += values
+    near(f"dw {what}", gradients.cpu().double(), wanted, dtype, slack=slack)
+'''
+
+
+def test_recurrent_networks(on_simgpu):
+    passes(
+        on_simgpu,
+        RECURRENT
+        + """
+for cell in range(4):
+    for layers, both, dtype in ((1, False, F32), (2, True, F64), (2, False, F16), (1, True, F32), (2, True, F32)):
+        for order, lengths in ((STEPS, [6, 6, 6]), (STEPS, [2, 7, 1, 4]), (PACKED, [5, 3, 3, 1]), (BATCHES, [1, 4, 3])):
+            what = f"cell {cell} layers {layers} both {both} order {order} lengths {lengths}"
+            network = Network(cell, layers, both, dtype=dtype, inputs=random.randint(1, 6), hidden=random.randint(2, 7))
+            check(what, network, lengths, order, states=random.random() < 0.7)
+            check(what, network, lengths, order, training=False)
+    for bias in range(4):
+        check(f"cell {cell} bias {bias}", Network(cell, 2, True, bias), [4, 5, 2], STEPS)
+    check(f"cell {cell} without input matrix", Network(cell, 2, inputs=4, hidden=4, skip=True), [3, 2], STEPS)
+for layers, both, dtype in ((1, False, F32), (2, True, F64), (2, False, F32)):
+    for order, lengths in ((STEPS, [5, 2, 4]), (PACKED, [4, 4, 1]), (BATCHES, [3, 5])):
+        network = Network(LSTM, layers, both, inputs=3, hidden=6, projection=2, dtype=dtype)
+        check(f"projection layers {layers} both {both} order {order}", network, lengths, order)
+check("a larger one", Network(LSTM, 2, True, inputs=70, hidden=65), [9, 20, 3, 17, 1], STEPS)
+""",
+    )
+
+
+def test_clipping_and_dropout_of_recurrent_networks(on_simgpu):
+    passes(
+        on_simgpu,
+        RECURRENT
+        + """
+# The cell state is clipped to ±0.3 after each step.
+network = Network(LSTM, inputs=3, hidden=4)
+call("cudnnRNNSetClip_v8", network.desc, 1, 1, -0.3, 0.3)
+x = Sequences(noise(6, 2, 3), [6, 6], STEPS, F32)
+y = Sequences(noise(6, 2, 4) * NAN, [6, 6], STEPS, F32)
+state = Tensor(noise(1, 2, 4) * NAN)
+call("cudnnRNNForward", h, network.desc, 0, pointer(device_ints([6, 6])), x.descriptor, x.data, y.descriptor, y.data,
+     None, None, None, state.descriptor, None, state.data, c_size_t(network.bytes), pointer(network.space), c_size_t(0), None,
+     c_size_t(0), None)
+w = {name: parameter.detach() for name, parameter in network.torch.named_parameters()}
+out, c = torch.zeros(2, 4, dtype=F64), torch.zeros(2, 4, dtype=F64)
+for step in range(6):
+    gates = x.set[step] @ w["weight_ih_l0"].T + w["bias_ih_l0"] + out @ w["weight_hh_l0"].T + w["bias_hh_l0"]
+    i, f, g, o = gates.chunk(4, 1)
+    c = (f.sigmoid() * c + i.sigmoid() * g.tanh()).clamp(-0.3, 0.3)
+    out = o.sigmoid() * c.tanh()
+    near("clipped y", y.read()[step], out, F32, slack=1024)
+near("clipped cell", state.read()[0], c, F32, slack=1024)
+
+# Dropout between two layers that hand on what they get.
+size, steps, batch = 64, 5, 8
+bytes_ = answer("cudnnDropoutGetStatesSize", h)
+for probability in (0.25, 0.5):
+    states = torch.zeros(bytes_, dtype=torch.uint8).cuda()
+    dropout = Descriptor("Dropout")
+    call("cudnnSetDropoutDescriptor", dropout, h, c_float(probability), pointer(states), c_size_t(bytes_), c_uint64(SEED))
+    network = Network(RELU, 2, bias=NO_BIAS, inputs=size, hidden=size, dropout=dropout)
+    for name, parameter in network.torch.named_parameters():
+        parameter.data.copy_(torch.eye(size) if "ih" in name else torch.zeros(size, size))
+    space = torch.zeros(network.space.numel())
+    for at, name, rows in network.places():
+        values = dict(network.torch.named_parameters())[name].data[rows].flatten().float()
+        space[at : at + values.numel()] = values
+    network.space = space.cuda()
+    check("dropout is for training", network, [steps] * batch, STEPS, states=False, training=False)
+    lengths, masks = [steps] * batch, []
+    for repeat in range(2):
+        x = Sequences(torch.ones(steps, batch, size, dtype=F64), lengths, STEPS, F32)
+        y = Sequences(torch.full((steps, batch, size), NAN, dtype=F64), lengths, STEPS, F32)
+        dy, dx = (Sequences(noise(steps, batch, size), lengths, STEPS, F32) for _ in range(2))
+        work, reserve = c_size_t(), c_size_t()
+        call("cudnnGetRNNTempSpaceSizes", h, network.desc, 1, x.descriptor, byref(work), byref(reserve))
+        room = torch.zeros(reserve.value, dtype=torch.uint8).cuda()
+        weights = (c_size_t(network.bytes), pointer(network.space), c_size_t(0), None, c_size_t(reserve.value), pointer(room))
+        lens = device_ints(lengths)
+        call("cudnnRNNForward", h, network.desc, 1, pointer(lens), x.descriptor, x.data, y.descriptor, y.data,
+             *[None] * 6, *weights)
+        got = y.read()
+        kept = got != 0
+        near("what is kept", got, kept / (1 - torch.tensor(probability).double()), F32)
+        count = got.numel()
+        spread = (count * probability * (1 - probability)) ** 0.5
+        assert abs(count - int(kept.sum()) - count * probability) < 6 * spread, (int(kept.sum()), SEED)
+        masks.append(kept)
+        call("cudnnRNNBackwardData_v8", h, network.desc, pointer(lens), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
+             *[None] * 8, *weights)
+        near("gradient through dropout", dx.read(), dy.set * got, F32)
+        gradients = torch.zeros_like(network.space.cpu()).cuda()
+        call("cudnnRNNBackwardWeights_v8", h, network.desc, 0, pointer(lens), x.descriptor, x.data, None, None, y.descriptor, y.data,
+             c_size_t(network.bytes), pointer(gradients), c_size_t(0), None, c_size_t(reserve.value), pointer(room))
+        dw = gradients.cpu().double()
+        at = {name: at for at, name, rows in network.places()}
+        want = (dy.set * (got > 0)).flatten(0, 1).T @ got.flatten(0, 1)
+        near("dw behind dropout", dw[at["weight_ih_l1"] :][: size * size].view(size, size), want, F32, slack=1024)
+        want = (dy.set * got).flatten(0, 1).T @ x.set.flatten(0, 1)
+        near("dw before dropout", dw[at["weight_ih_l0"] :][: size * size].view(size, size), want, F32, slack=1024)
+    assert not torch.equal(*masks)
+
+# A gradient call with a reserve space that no forward call has filled.
+room = torch.zeros(reserve.value, dtype=torch.uint8).cuda()
+before = dx.read()
+got = status("cudnnRNNBackwardData_v8", h, network.desc, pointer(lens), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
+             *[None] * 8, *weights[:-1], pointer(room))
+same("an empty reserve space", got, NOT_SUPPORTED)
+got = status("cudnnRNNBackwardData_v8", h, network.desc, pointer(lens), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
+             *[None] * 8, *weights[:-2], c_size_t(reserve.value - 1), pointer(room))
+same("a short reserve space", got, BAD_PARAM)
+assert torch.equal(dx.read(), before)
+""",
+    )
+
+
+def test_convolutions(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+        class Performance(ctypes.Structure):
+            _fields_ = [("algo", c_int), ("status", c_int), ("time", c_float), ("memory", c_size_t), ("determinism", c_int),
+                        ("math", c_int), ("reserved", c_int * 3)]
+
+        relu, identity = (Descriptor("Activation", "cudnnSetActivationDescriptor", mode, 1, 0.0) for mode in (1, 5))
+
+        def exact(x, w, geometry):
+            pad, stride, dilation, groups, flipped = geometry
+            w = w.flip(*range(2, w.dim())) if flipped else w
+            return (F.conv2d, F.conv3d)[x.dim() - 4](x, w, None, stride, pad, dilation, groups)
+
+        def draw():
+            axes = random.choice((1, 2, 2, 2, 3))
+            while True:
+                groups = random.choice((1, 1, 1, 2, 3))
+                n, c, k = random.randint(1, 3), groups * random.randint(1, 3), groups * random.randint(1, 4)
+                size = [random.randint(1, 9 if axes < 3 else 5) for _ in range(axes)]
+                window = [random.randint(1, 4) for _ in range(axes)]
+                pad, stride = [random.randint(0, 2) for _ in range(axes)], [random.randint(1, 3) for _ in range(axes)]
+                dilation = [random.randint(1, 2) for _ in range(axes)]
+                if axes == 1:
+                    size, window, pad, stride, dilation = [1, *size], [1, *window], [0, *pad], [1, *stride], [1, *dilation]
+                if all(s + 2 * p >= (w - 1) * d + 1 for s, p, w, d in zip(size, pad, window, dilation)):
+                    return (n, c, *size), (k, c // groups, *window), (pad, stride, dilation, groups, random.random() < 0.3)
+
+        for trial in range(48):
+            dtype = DTYPES[trial % 4]
+            x_dims, w_dims, geometry = draw()
+            pad, stride, dilation, groups, flipped = geometry
+            desc = Descriptor("Convolution", "cudnnSetConvolutionNdDescriptor", len(pad), ints(pad), ints(stride), ints(dilation),
+                              int(not flipped), CODES[F64 if dtype == F64 else F32])
+            call("cudnnSetConvolutionGroupCount", desc, groups)
+            what = f"convolution {x_dims} {w_dims} {geometry}"
+            any_layout = lambda: random.choice(LAYOUTS)
+            x, w = Tensor(noise(*x_dims), dtype, any_layout()), Filter(noise(*w_dims), dtype, random.choice(LAYOUTS[:2]))
+            leaves = [x.set.clone().requires_grad_(), w.set.clone().requires_grad_()]
+            want = exact(*leaves, geometry)
+            y_dims = tuple(want.shape)
+            sizes = (c_int * len(y_dims))()
+            call("cudnnGetConvolutionNdForwardOutputDim", desc, x.descriptor, w.descriptor, len(y_dims), sizes)
+            same("output sizes", tuple(sizes), y_dims)
+            dy = Tensor(noise(*y_dims), dtype, any_layout())
+            gradients = torch.autograd.grad(want, leaves, dy.set)
+            want = want.detach()
+            size_y = 1 + exact(x.set.abs(), w.set.abs(), geometry)
+            for y in outputs(y_dims, dtype, any_layout()):
+                call("cudnnConvolutionForward", h, y.alpha, *x, *w, desc, 0, None, c_size_t(0), y.beta, *y)
+                y.check(what, want, size_y)
+            for dx in outputs(x_dims, dtype, any_layout()):
+                call("cudnnConvolutionBackwardData", h, dx.alpha, *w, *dy, desc, 1, None, c_size_t(0), dx.beta, *dx)
+                dx.check(f"dx of {what}", gradients[0], slack=512)
+            for dw in outputs(w_dims, dtype, w.layout, FilterOutput):
+                call("cudnnConvolutionBackwardFilter", h, dw.alpha, *x, *dy, desc, 1, None, c_size_t(0), dw.beta, *dw)
+                dw.check(f"dw of {what}", gradients[1], slack=512)
+            bias_dims = (1, y_dims[1], *[1] * len(pad))
+            for db in outputs(bias_dims, dtype, "nchw"):
+                call("cudnnConvolutionBackwardBias", h, db.alpha, *dy, db.beta, *db)
+                db.check(f"db of {what}", dy.set.sum((0, *range(2, dy.set.dim())), keepdim=True), slack=512)
+            bias = Tensor(noise(*bias_dims), dtype)
+            for alpha1, alpha2 in ((1.0, 0.0), (1.5, 0.5)):
+                for activation, function in ((relu, torch.relu), (identity, lambda t: t)):
+                    y = Output(y_dims, dtype, any_layout(), 1.0, 0.0)
+                    z = Tensor(noise(*y_dims), dtype, any_layout()) if alpha2 else y
+                    call("cudnnConvolutionBiasActivationForward", h, scale(alpha1, dtype), *x, *w, desc, 1, None, c_size_t(0),
+                         scale(alpha2, dtype), *z, *bias, activation, *y)
+                    added = alpha2 * z.set if alpha2 else 0
+                    y.check(f"fused {what}", function(alpha1 * want + added + bias.set), size_y + 4)
+            # z may be y.
+            y = Tensor(noise(*y_dims), dtype, any_layout())
+            call("cudnnConvolutionBiasActivationForward", h, scale(1.0, dtype), *x, *w, desc, 1, None, c_size_t(0),
+                 scale(0.5, dtype), *y, *bias, relu, *y)
+            near(f"fused in place {what}", y.read(), (want + 0.5 * y.set + bias.set).relu(), dtype, size_y + 4)
+
+            if trial % 8 == 0:
+                for direction, args in (("Forward", (x, w, y)), ("BackwardData", (w, dy, dx)), ("BackwardFilter", (x, dy, dw))):
+                    first, second, third = (t.descriptor for t in args)
+                    most = answer(f"cudnnGetConvolution{direction}AlgorithmMaxCount", h, kind=c_int)
+                    assert most >= 1
+                    descs = (first, second, desc, third)
+                    found, count = (Performance * 8)(), c_int()
+                    datas = []
+                    for t in args:
+                        datas += [t.descriptor, t.data]
+                    datas.insert(4, desc)
+                    for name, more, behind in (
+                        (f"cudnnGetConvolution{direction}Algorithm_v7", descs, ()),
+                        (f"cudnnFindConvolution{direction}Algorithm", descs, ()),
+                        (f"cudnnFindConvolution{direction}AlgorithmEx", datas, (None, c_size_t(0))),
+                    ):
+                        count.value = 0
+                        found[0].algo = found[0].status = -1
+                        found[1].algo = -5
+                        call(name, h, *more, 8, byref(count), found, *behind)
+                        assert 1 <= count.value <= 8 and found[0].status == 0, name
+                        assert 0 <= found[0].algo < {"Forward": 8, "BackwardData": 6, "BackwardFilter": 7}[direction]
+                        same("untouched", found[count.value].algo, -5)
+                        size = answer(f"cudnnGetConvolution{direction}WorkspaceSize", h, *descs, found[0].algo)
+                        same("workspace", size, found[0].memory)
+                        same("none requested", status(name, h, *more, 0, byref(count), found, *behind), BAD_PARAM)
+        """,
+    )
+
+
+def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
+    result = passes(
+        on_simgpu,
+        """
+        dims = (2, 3, 4, 4)
+        one, zero = scale(1.0, F32), scale(0.0, F32)
+        x, y, flat = Tensor(noise(*dims)), Tensor(noise(*dims)), Tensor(noise(1, 1, 1, 1))
+        wrong, deeper = Tensor(noise(2, 4, 4, 4)), Tensor(noise(2, 3, 4, 4, 1))
+        small = Tensor(noise(1, 3, 1, 1))
+        w = Filter(noise(5, 3, 3, 3))
+        conv = Descriptor("Convolution", "cudnnSetConvolutionNdDescriptor", 2, ints((1, 1)), ints((1, 1)), ints((1, 1)), 1, 0)
+        pool = Descriptor("Pooling", "cudnnSetPoolingNdDescriptor", 0, 1, 2, ints((2, 2)), ints((0, 0)), ints((2, 2)))
+        act = Descriptor("Activation", "cudnnSetActivationDescriptor", 1, 1, 0.0)
+        op = Descriptor("OpTensor", "cudnnSetOpTensorDescriptor", 0, 0, 1)
+        total = Descriptor("ReduceTensor", "cudnnSetReduceTensorDescriptor", 0, 0, 1, 0, 0)
+        winner = Descriptor("ReduceTensor", "cudnnSetReduceTensorDescriptor", 3, 0, 1, 1, 0)
+        lrn = Descriptor("LRN", "cudnnSetLRNDescriptor", 5, 1e-4, 0.75, 2.0)
+        out = Tensor(noise(2, 5, 4, 4))
+        pooled = Tensor(noise(2, 3, 2, 2))
+        bytes_ = c_size_t(0)
+
+        # Each call is right, and wrong with any one of these arguments null or of other sizes.
+        CALLS = {
+            "cudnnAddTensor": (one, *x, zero, *y),
+            "cudnnTransformTensor": (one, *x, zero, *y),
+            "cudnnScaleTensor": (*y, one),
+            "cudnnSetTensor": (*y, one),
+            "cudnnOpTensor": (op, one, *x, one, *x, zero, *y),
+            "cudnnActivationForward": (act, one, *x, zero, *y),
+            "cudnnActivationBackward": (act, one, *x, *x, *x, zero, *y),
+            "cudnnSoftmaxForward": (1, 1, one, *x, zero, *y),
+            "cudnnSoftmaxBackward": (1, 1, one, *x, *x, zero, *y),
+            "cudnnPoolingForward": (pool, one, *x, zero, *pooled),
+            "cudnnPoolingBackward": (pool, one, *pooled, *pooled, *x, zero, *y),
+            "cudnnLRNCrossChannelForward": (lrn, 0, one, *x, zero, *y),
+            "cudnnLRNCrossChannelBackward": (lrn, 0, one, *x, *x, *x, zero, *y),
+            "cudnnBatchNormalizationForwardInference":
+                (1, one, zero, *x, *y, small.descriptor, *[small.data] * 4, 1e-5),
+            "cudnnConvolutionForward": (one, *x, *w, conv, 0, None, bytes_, zero, *out),
+            "cudnnConvolutionBackwardData": (one, *w, *out, conv, 0, None, bytes_, zero, *y),
+            "cudnnConvolutionBackwardFilter": (one, *x, *out, conv, 0, None, bytes_, zero, *w),
+            "cudnnConvolutionBackwardBias": (one, *x, zero, *small),
+        }
+        tensors = (x, y, wrong, flat, small, out, pooled, w)
+
+        def untouched(what):
+            assert all(t.unchanged() for t in tensors), what
+
+        for name, arguments in CALLS.items():
+            for position, value in enumerate(arguments):
+                if isinstance(value, (int, float, c_size_t)) or value is None:
+                    continue
+                replacements = [None]
+                if isinstance(value, Descriptor) and value.kind == "Tensor":
+                    replacements += [wrong.descriptor, deeper.descriptor, Descriptor("Tensor")]
+                elif isinstance(value, Descriptor) and value.kind == "Filter":
+                    replacements += [Filter(noise(5, 2, 3, 3)).descriptor, Descriptor("Filter")]
+                for other in replacements:
+                    if name in ("cudnnScaleTensor", "cudnnSetTensor") and other in (wrong.descriptor, deeper.descriptor):
+                        continue  # any sizes will do
+                    changed = [*arguments[:position], other, *arguments[position + 1 :]]
+                    got = status(name, h, *changed)
+                    same(f"{name} with argument {position} as {other}", got, BAD_PARAM)
+                    untouched(name)
+            # No handle, one that nobody made, and one that was destroyed.
+            gone = create()
+            call("cudnnDestroy", gone)
+            for handle in (None, c_void_p(0xdead0000), gone):
+                got = status(name, handle, *arguments)
+                same(f"{name} with handle {handle}", got, NOT_INITIALIZED)
+                untouched(name)
+            call(name, h, *arguments)
+            for t in tensors:
+                t.before = t.device.cpu()
+
+        # Indices without room for them.
+        for pointer_, room in ((None, 100), (x.data, 3)):
+            got = status("cudnnReduceTensor", h, winner, pointer_, c_size_t(room), None, bytes_, one, *x, zero, *flat)
+            same("indices", got, BAD_PARAM)
+        got = status("cudnnReduceTensor", h, total, None, bytes_, None, bytes_, one, *x, zero, *wrong)
+        same("reduction to other sizes", got, BAD_PARAM)
+        same("size without an answer", status("cudnnGetReductionWorkspaceSize", h, total, x.descriptor, flat.descriptor, None), BAD_PARAM)
+        same("wide indices", status("cudnnReduceTensor", h, Descriptor("ReduceTensor", "cudnnSetReduceTensorDescriptor", 3, 0, 1, 1, 1),
+                                    x.data, c_size_t(1000), None, bytes_, one, *x, zero, *flat), NOT_SUPPORTED)
+        same("softmax of an unknown mode", status("cudnnSoftmaxForward", h, 1, 2, one, *x, zero, *y), BAD_PARAM)
+        same("softmax of an unknown algorithm", status("cudnnSoftmaxForward", h, 3, 1, one, *x, zero, *y), BAD_PARAM)
+        same("dropout that was never set", status("cudnnDropoutForward", h, Descriptor("Dropout"), *x, *y, x.data, c_size_t(99)),
+             NOT_SUPPORTED)
+        same("spatial transformer that was never set", status("cudnnSpatialTfSamplerForward", h, Descriptor("SpatialTransformer"),
+             one, *x, x.data, zero, *y), BAD_PARAM)
+        overlapping = Descriptor("Tensor", "cudnnSetTensorNdDescriptor", 0, 4, ints(dims), ints((16, 16, 4, 1)))
+        got = status("cudnnTransformTensor", h, one, *x, zero, overlapping, y.data)
+        assert got in (BAD_PARAM, NOT_SUPPORTED), got
+        untouched("misuse")
+
+        # What is refused.
+        for _ in range(2):
+            same("attention", status("cudnnMultiHeadAttnForward", h, *[None] * 21), NOT_SUPPORTED)
+            same("columns", status("cudnnIm2Col", h, *x, w.descriptor, conv, y.data), NOT_SUPPORTED)
+        assert {"cudnnMultiHeadAttnForward", "cudnnIm2Col"} <= OURS
+        untouched("refused functions")
+        same("a handle without room", status("cudnnCreate", None), BAD_PARAM)
+        """,
+    )
+    for name in ("cudnnMultiHeadAttnForward", "cudnnIm2Col"):
+        said = re.findall(rf"^gpucompat: refused fn={name} .*$", result.err, re.MULTILINE)
+        assert len(said) == 1 and "reason=" in said[0], said
+
+
+def test_handles_streams_and_order(on_simgpu):
+    passes(
+        on_simgpu,
+        """
+        one, zero = scale(1.0, F32), scale(0.0, F32)
+        stream, out, state = torch.cuda.Stream(), c_void_p(), c_int(-1)
+        call("cudnnGetStream", h, byref(out))
+        assert not out.value
+        call("cudnnSetStream", h, c_void_p(stream.cuda_stream))
+        call("cudnnGetStream", h, byref(out))
+        same("stream", out.value, stream.cuda_stream)
+        call("cudnnQueryRuntimeError", h, byref(state), 0, None)
+        same("runtime error", state.value, 0)
+        same("nowhere to answer", status("cudnnQueryRuntimeError", h, None, 0, None), BAD_PARAM)
+
+        # Copies to the device, calls and copies back follow each other on the handle's stream.
+        for _ in range(5):
+            values = torch.randn(2, 3, 64, 64)
+            x, y = Tensor(values.double() * 0), Output((2, 3, 64, 64), F32, "nchw", 1.0, 0.0)
+            pinned, back = values.pin_memory(), torch.empty(2, 3, 64, 64).pin_memory()
+            torch.cuda.synchronize()
+            with torch.cuda.stream(stream):
+                x.device.copy_(pinned.view(-1), non_blocking=True)
+                call("cudnnScaleTensor", h, *x, scale(3.0, F32))
+                call("cudnnTransformTensor", h, one, *x, zero, *y)
+                back.view(-1).copy_(y.device, non_blocking=True)
+            stream.synchronize()
+            assert torch.equal(back, 3 * values), SEED
+        second = create()
+        assert second.value != h.value
+        call("cudnnDestroy", second)
+        call("cudnnDestroy", h)
+        same("destroyed", status("cudnnScaleTensor", h, *x, one), NOT_INITIALIZED)
+        """,
+        SIMGPU_DELAY_US="300",
+    )
+
+
+def test_every_served_function_was_called(request):
+    chosen = {item.name for item in request.session.items if item.path == pathlib.Path(__file__)}
+    written = {name for name in vars(sys.modules[__name__]) if name.startswith("test_")}
+    if chosen != written:
+        pytest.skip("says something only where the whole file runs")
+    assert LEGACY <= COVERED, sorted(LEGACY - COVERED)
+    assert STATE <= LEGACY
