@@ -5,8 +5,9 @@
 //! | labels, lengths| host memory    | device memory     |
 //! | probs, gradients, costs | device | device           |
 //!
-//! Label 0 is the blank. A sequence that cannot produce its labels costs ∞, with a gradient of 0. Errors: `BAD_PARAM` null, lengths beyond the
-//! activations', labels that are no label.
+//! Label 0 is the blank. A sequence that cannot produce its labels costs ∞. Its gradients are 0 even where the
+//! descriptor allows to leave them unwritten (`CUDNN_CTC_SKIP_OOB_GRADIENTS`): PyTorch asks for that, and uses them.
+//! Errors: `BAD_PARAM` null, lengths beyond the activations', labels that are no label.
 //! Source: <https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-adv-library.html#cudnnctcloss>.
 
 #![allow(unsafe_code)]
