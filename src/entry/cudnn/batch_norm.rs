@@ -16,7 +16,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use cudarc::cudnn::sys::cudnnBatchNormOps_t as Ops;
+use cudarc::cudnn::sys::{cudnnBatchNormMode_t as Mode, cudnnBatchNormOps_t as Ops};
 use gpucompat_engine::{
     self as engine, Centering, Function, Layout, Normalization, Operand as From, ProgramOutput, Real, Step,
     TensorMut, TensorRef,
@@ -39,13 +39,14 @@ macro_rules! cudnn_batch_norm_inference {
         mean: *const c_void, variance: *const c_void, epsilon: f64)
         typed(x_desc) {
             use $crate::entry::cudnn::{Arg, batch_norm};
-            batch_norm::inference(handle, [alpha, beta], Arg(x_desc, x), Arg(y_desc, y), params_desc,
-                [scale, bias, mean, variance], epsilon)
+            batch_norm::inference(handle, [alpha, beta], Arg(x_desc, x), Arg(y_desc, y),
+                batch_norm::Parameters { mode, desc: params_desc, epsilon }, [scale, bias, mean, variance])
         } }
     };
 }
 macro_rules! cudnn_batch_norm_training {
-    ($symbol:ident) => { cudnn_computes! { $symbol (handle, mode: c_int, alpha: *const c_void, beta: *const c_void,
+    ($symbol:ident) => {
+        cudnn_computes! { $symbol (handle, mode: c_int, alpha: *const c_void, beta: *const c_void,
         x_desc: *const c_void, x: *const c_void, y_desc: *const c_void, y: *mut c_void,
         params_desc: *const c_void, scale: *const c_void, bias: *const c_void,
         factor: f64, running_mean: *mut c_void, running_variance: *mut c_void, epsilon: f64,
@@ -53,13 +54,16 @@ macro_rules! cudnn_batch_norm_training {
         typed(x_desc) {
             use $crate::entry::cudnn::{Arg, batch_norm};
             batch_norm::training(handle, &batch_norm::Training {
-                scalars: [alpha, beta], x: Arg(x_desc, x), y: Arg(y_desc, y), params: params_desc, scale, bias,
-                factor, running: [running_mean, running_variance], epsilon, saved: [saved_mean, saved_inv_std],
+                scalars: [alpha, beta], x: Arg(x_desc, x), y: Arg(y_desc, y),
+                params: batch_norm::Parameters { mode, desc: params_desc, epsilon }, scale, bias,
+                factor, running: [running_mean, running_variance], saved: [saved_mean, saved_inv_std],
                 fused: batch_norm::Fused::nothing() })
-        } } };
+        } }
+    };
 }
 macro_rules! cudnn_batch_norm_training_ex {
-    ($symbol:ident) => { cudnn_computes! { $symbol (handle, mode: c_int, ops: c_int,
+    ($symbol:ident) => {
+        cudnn_computes! { $symbol (handle, mode: c_int, ops: c_int,
         alpha: *const c_void, beta: *const c_void, x_desc: *const c_void, x: *const c_void,
         z_desc: *const c_void, z: *const c_void, y_desc: *const c_void, y: *mut c_void,
         params_desc: *const c_void, scale: *const c_void, bias: *const c_void,
@@ -70,10 +74,12 @@ macro_rules! cudnn_batch_norm_training_ex {
             use $crate::entry::cudnn::{Arg, batch_norm};
             batch_norm::Fused::read(ops, activation_desc, Arg(z_desc, z)).and_then(|fused|
             batch_norm::training(handle, &batch_norm::Training {
-                scalars: [alpha, beta], x: Arg(x_desc, x), y: Arg(y_desc, y), params: params_desc, scale, bias,
-                factor, running: [running_mean, running_variance], epsilon, saved: [saved_mean, saved_inv_std],
+                scalars: [alpha, beta], x: Arg(x_desc, x), y: Arg(y_desc, y),
+                params: batch_norm::Parameters { mode, desc: params_desc, epsilon }, scale, bias,
+                factor, running: [running_mean, running_variance], saved: [saved_mean, saved_inv_std],
                 fused }))
-        } } };
+        } }
+    };
 }
 macro_rules! cudnn_batch_norm_forward_workspace_size {
     ($symbol:ident) => {
@@ -123,13 +129,38 @@ impl Fused {
     }
 }
 
-/// x, and the layout of the parameters, which must be x's along each axis or 1.
-pub fn x_and_params(x: Arg, params: *const c_void) -> Result<(Operand, TensorDesc), Error> {
+/// What scale, bias and statistics belong to.
+#[derive(Clone, Copy)]
+pub struct Parameters {
+    /// A `cudnnBatchNormMode_t`.
+    pub mode: c_int,
+    /// Their descriptor.
+    pub desc: *const c_void,
+    /// ε.
+    pub epsilon: f64,
+}
+
+/// x, and the layout of the parameters, which the mode decides.
+pub fn x_and_params(x: Arg, params: Parameters) -> Result<(Operand, TensorDesc), Error> {
     let x = Operand::tensor("x", x.0, x.1)?;
-    let params = TensorDesc::read(params, "bnScaleBiasMeanVarDesc")?;
-    let fits = params.layout.rank() == x.dims().len()
-        && params.layout.dims().iter().zip(x.dims()).all(|(&size, &full)| size == full || size == 1);
-    if fits { Ok((x, params)) } else { Err(Error::InvalidValue("bnScaleBiasMeanVarDesc")) }
+    let desc = TensorDesc::read(params.desc, "bnScaleBiasMeanVarDesc")?;
+    let spatial = [
+        (Mode::CUDNN_BATCHNORM_PER_ACTIVATION as c_int, false),
+        (Mode::CUDNN_BATCHNORM_SPATIAL as c_int, true),
+        (Mode::CUDNN_BATCHNORM_SPATIAL_PERSISTENT as c_int, true),
+    ];
+    let spatial = choice(params.mode, &spatial, "mode")?;
+    if params.epsilon.is_nan() || params.epsilon < 0.0 {
+        return Err(Error::InvalidValue("epsilon"));
+    }
+    let wanted = |(axis, &size): (usize, &usize)| if axis == 0 || axis > 1 && spatial { 1 } else { size };
+    let fits = desc.layout.dims().iter().copied().eq(x.dims().iter().enumerate().map(wanted));
+    if fits { Ok((x, desc)) } else { Err(Error::InvalidValue("bnScaleBiasMeanVarDesc")) }
+}
+
+/// Two arguments that are both there or both null.
+pub fn both_or_none(pair: [*const c_void; 2], argument: &'static str) -> Result<(), Error> {
+    if pair[0].is_null() == pair[1].is_null() { Ok(()) } else { Err(Error::InvalidValue(argument)) }
 }
 
 /// A tensor argument of these sizes.
@@ -153,11 +184,11 @@ pub fn inference(
     [alpha, beta]: [*const c_void; 2],
     x: Arg,
     y: Arg,
-    params: *const c_void,
+    params: Parameters,
     [scale, bias, mean, variance]: [*const c_void; 4],
-    epsilon: f64,
 ) -> Result<Served, Error> {
     let call = Call::on_cudnn(handle)?;
+    let epsilon = params.epsilon;
     let (x, params) = x_and_params(x, params)?;
     let y = same_sizes("y", y, &x)?;
     let parameter = |name, data| Operand::of(name, params, data);
@@ -198,8 +229,8 @@ pub struct Training {
     pub x: Arg,
     /// y.
     pub y: Arg,
-    /// The parameters' descriptor.
-    pub params: *const c_void,
+    /// The parameters.
+    pub params: Parameters,
     /// Scale.
     pub scale: *const c_void,
     /// Bias.
@@ -208,8 +239,6 @@ pub struct Training {
     pub factor: f64,
     /// Running mean and variance, or null.
     pub running: [*mut c_void; 2],
-    /// ε.
-    pub epsilon: f64,
     /// Where to keep mean and inverse deviation, or null.
     pub saved: [*mut c_void; 2],
     /// What follows.
@@ -220,6 +249,8 @@ pub struct Training {
 pub fn training(handle: *mut c_void, args: &Training) -> Result<Served, Error> {
     let call = Call::on_cudnn(handle)?;
     let (x, params) = x_and_params(args.x, args.params)?;
+    both_or_none(args.running.map(<*mut c_void>::cast_const), "resultRunningMean")?;
+    both_or_none(args.saved.map(<*mut c_void>::cast_const), "resultSaveMean")?;
     let precision = Precision::of(&[x.desc.element, params.element]);
     in_precision!(precision, R => train::<R>(&call, args, &x, params))
 }
@@ -249,7 +280,7 @@ fn train<R: Real + Plain>(
     call.transfer.wait()?;
     let (x_data, scale, bias) = (x_data.arrived()?, scale.arrived()?, bias.arrived()?);
     let z = z.map(Arriving::arrived).transpose()?;
-    let statistics = Statistics::of(x_data.view(), params.layout, args.epsilon)?;
+    let statistics = Statistics::of(x_data.view(), params.layout, args.params.epsilon)?;
     let by = statistics.normalization(Some(scale.view()), Some(bias.view()));
     finish(x_data.view(), &by, args.fused.activation, z.as_ref().map(Arrived::view), result.view())?;
     let count = x.dims().iter().product::<usize>() / params.layout.elements().max(1);

@@ -13,7 +13,7 @@ use gpucompat_engine::{
 
 use super::Arg;
 use super::activation::ActivationDesc;
-use super::batch_norm::{Statistics, same_sizes, scaled, x_and_params};
+use super::batch_norm::{Parameters, Statistics, both_or_none, same_sizes, scaled, x_and_params};
 use super::descriptor::TensorDesc;
 use super::operand::{Arriving, Operand, Precision, Scalars, describe, served};
 use crate::boundary::status::Error;
@@ -31,8 +31,9 @@ macro_rules! cudnn_batch_norm_backward {
             use $crate::entry::cudnn::{Arg, batch_norm_backward};
             batch_norm_backward::backward(handle, &batch_norm_backward::Backward {
                 data: [alpha_data, beta_data], parameters: [alpha_params, beta_params],
-                x: Arg(x_desc, x), y: None, dy: Arg(dy_desc, dy), dx: Arg(dx_desc, dx), dz: None, params: params_desc,
-                scale, dscale, dbias, epsilon, saved: [mean, inv_std], activation: None })
+                x: Arg(x_desc, x), y: None, dy: Arg(dy_desc, dy), dx: Arg(dx_desc, dx), dz: None,
+                params: $crate::entry::cudnn::batch_norm::Parameters { mode, desc: params_desc, epsilon },
+                scale, dscale, dbias, saved: [mean, inv_std], activation: None })
         } } };
 }
 macro_rules! cudnn_batch_norm_backward_ex {
@@ -50,8 +51,9 @@ macro_rules! cudnn_batch_norm_backward_ex {
             batch_norm_backward::backward(handle, &batch_norm_backward::Backward {
                 data: [alpha_data, beta_data], parameters: [alpha_params, beta_params],
                 x: Arg(x_desc, x), y: fused.activation.map(|_| Arg(y_desc, y)), dy: Arg(dy_desc, dy),
-                dx: Arg(dx_desc, dx), dz: fused.addend, params: params_desc,
-                scale, dscale, dbias, epsilon, saved: [mean, inv_std], activation: fused.activation }))
+                dx: Arg(dx_desc, dx), dz: fused.addend,
+                params: batch_norm::Parameters { mode, desc: params_desc, epsilon },
+                scale, dscale, dbias, saved: [mean, inv_std], activation: fused.activation }))
         } } };
 }
 macro_rules! cudnn_batch_norm_backward_workspace_size {
@@ -80,16 +82,14 @@ pub struct Backward {
     pub dx: Arg,
     /// dz, if an addition follows.
     pub dz: Option<Arg>,
-    /// The parameters' descriptor.
-    pub params: *const c_void,
+    /// The parameters.
+    pub params: Parameters,
     /// Scale.
     pub scale: *const c_void,
     /// Gradient of the scale.
     pub dscale: *mut c_void,
     /// Gradient of the bias.
     pub dbias: *mut c_void,
-    /// ε.
-    pub epsilon: f64,
     /// Mean and inverse deviation of the forward call, or null.
     pub saved: [*const c_void; 2],
     /// The activation that follows.
@@ -100,6 +100,7 @@ pub struct Backward {
 pub fn backward(handle: *mut c_void, args: &Backward) -> Result<Served, Error> {
     let call = Call::on_cudnn(handle)?;
     let (x, params) = x_and_params(args.x, args.params)?;
+    both_or_none(args.saved, "savedMean")?;
     let precision = Precision::of(&[x.desc.element, params.element]);
     in_precision!(precision, R => differentiate::<R>(&call, args, &x, params))
 }
@@ -119,8 +120,7 @@ fn differentiate<R: Real + Plain>(
     let mut dscale = Operand::of("dBnScaleResult", params, args.dscale)?.result::<R>(call, parameters)?;
     let mut dbias = Operand::of("dBnBiasResult", params, args.dbias)?.result::<R>(call, parameters)?;
     let scale = Operand::of("bnScale", params, args.scale)?.fetch::<R>(call)?;
-    let saved = args.saved[0].is_null() || args.saved[1].is_null();
-    let saved = if saved {
+    let saved = if args.saved[0].is_null() {
         None
     } else {
         let mean = Operand::of("savedMean", params, args.saved[0])?.fetch::<R>(call)?;
@@ -146,7 +146,7 @@ fn differentiate<R: Real + Plain>(
     let dy = activated.as_ref().map_or(dy.view(), |values| TensorRef::new(values, dy.view().layout));
     let fresh = match &saved {
         Some(_) => None,
-        None => Some(Statistics::of(x_data.view(), params.layout, args.epsilon)?),
+        None => Some(Statistics::of(x_data.view(), params.layout, args.params.epsilon)?),
     };
     let by = match (&saved, &fresh) {
         (Some((mean, inv_std)), _) => Normalization {

@@ -111,7 +111,7 @@ pub struct BackwardWeights {
 }
 
 /// A `cudnnForwardMode_t`.
-const TRAINING: c_int = 1;
+pub const TRAINING: c_int = 1;
 /// `CUDNN_WGRAD_MODE_SET`; its page says that only `ADD` is supported.
 const WEIGHT_GRADIENTS_SET: c_int = 1;
 
@@ -193,9 +193,14 @@ impl<'c> Network<'c> {
         self.state(name, descriptor, data, self.desc.rnn.hidden)
     }
 
-    /// The weight space, or that of the gradients.
+    /// The weight space, or that of the gradients; where the real library has placed the weights in it, they take
+    /// no less room than where we do.
     fn weight_space(&self, (data, bytes): (*const c_void, usize)) -> Result<Operand, Error> {
-        Operand::flat("weightSpace", self.desc.element, bytes / self.desc.element.bytes(), data)
+        let elements = bytes / self.desc.element.bytes();
+        if elements < self.desc.rnn.weight_elements() {
+            return Err(Error::InvalidValue("weightSpaceSize"));
+        }
+        Operand::flat("weightSpace", self.desc.element, elements, data)
     }
 
     fn fetch<R: Real + Plain>(&self, operand: Option<Operand>) -> Result<Option<Arriving<'c, R>>, Error> {

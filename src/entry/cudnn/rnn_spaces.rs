@@ -27,7 +27,7 @@ macro_rules! cudnn_rnn_temp_space_sizes {
         export! { $symbol of Cudnn (handle: *mut c_void, rnn_desc: *const c_void, mode: c_int,
         x_desc: *const c_void, work_bytes: *mut usize, reserve_bytes: *mut usize)
         compute($crate::handle::registry::is_ours(handle), 0)
-        serve $crate::entry::cudnn::rnn_spaces::temporary_bytes(rnn_desc, x_desc, work_bytes, reserve_bytes) }
+        serve $crate::entry::cudnn::rnn_spaces::temporary_bytes(rnn_desc, mode, x_desc, work_bytes, reserve_bytes) }
     };
 }
 macro_rules! cudnn_rnn_weight_params {
@@ -52,9 +52,10 @@ pub fn weight_bytes(rnn: *const c_void, bytes: *mut usize) -> Result<(), Error> 
     write(bytes, desc.rnn.weight_elements() * desc.element.bytes(), "weightSpaceSize").map(|_| ())
 }
 
-/// Bytes of the work space, 0, and of the reserve space; null where a program does not want to know.
+/// Bytes of the work space, 0, and of the reserve space, 0 for inference; null where a program does not want to know.
 pub fn temporary_bytes(
     rnn: *const c_void,
+    mode: c_int,
     x: *const c_void,
     work: *mut usize,
     reserve: *mut usize,
@@ -62,6 +63,7 @@ pub fn temporary_bytes(
     let (desc, x) = (RnnDesc::read(rnn)?, SequenceDesc::read(x, "xDesc")?);
     let elements = desc.rnn.reserve_elements(&x.lengths, x.steps);
     let bytes = in_precision!(Precision::of(&[desc.element]), R => rnn_reserve::bytes::<R>(elements));
+    let bytes = if mode == super::rnn::TRAINING { bytes } else { 0 };
     if !work.is_null() {
         write(work, 0, "workSpaceSize")?;
     }
