@@ -15,6 +15,7 @@ import torch
 
 SEED = int(os.environ.get("SEED") or int.from_bytes(os.urandom(4), "little"))
 random.seed(SEED)
+torch.set_num_threads(1)  # the tensors are small and the machine may be busy
 torch.manual_seed(SEED)
 
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16

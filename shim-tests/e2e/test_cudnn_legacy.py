@@ -21,21 +21,11 @@ LEGACY = {name for name, how in TREATMENT.items() if how == "served" and not nam
 
 # Functions that keep or tell state: the debug log has no line for them.
 STATE = {
-    "cudnnCreate",
-    "cudnnDestroy",
-    "cudnnSetStream",
-    "cudnnGetStream",
-    "cudnnQueryRuntimeError",
-    "cudnnDropoutGetStatesSize",
-    "cudnnSetDropoutDescriptor",
-    "cudnnRestoreDropoutDescriptor",
-    "cudnnGetDropoutDescriptor",
-    "cudnnDestroyDropoutDescriptor",
-    "cudnnSetSpatialTransformerNdDescriptor",
-    "cudnnDestroySpatialTransformerDescriptor",
-    "cudnnGetRNNWeightSpaceSize",
-    "cudnnGetRNNWeightParams",
-    "cudnnBuildRNNDynamic",
+    "cudnnCreate", "cudnnDestroy", "cudnnSetStream", "cudnnGetStream", "cudnnQueryRuntimeError",
+    "cudnnDropoutGetStatesSize", "cudnnSetDropoutDescriptor", "cudnnRestoreDropoutDescriptor",
+    "cudnnGetDropoutDescriptor", "cudnnDestroyDropoutDescriptor", "cudnnSetSpatialTransformerNdDescriptor",
+    "cudnnDestroySpatialTransformerDescriptor", "cudnnGetRNNWeightSpaceSize", "cudnnGetRNNWeightParams",
+    "cudnnBuildRNNDynamic"
 }
 
 COVERED = set()
@@ -102,24 +92,32 @@ def test_elementwise(on_simgpu):
 
         OPS = {
             0: lambda a, b: a + b, 1: lambda a, b: a * b, 2: torch.minimum, 3: torch.maximum,
-            4: lambda a, b: a.sqrt(), 5: lambda a, b: 1 - a,
+            4: lambda a, b: a.sqrt(), 5: lambda a, b: 1 - a
         }
         for dtype in DTYPES:
             for op, exact in OPS.items():
-                desc = Descriptor("OpTensor", "cudnnSetOpTensorDescriptor", op, CODES[dtype if dtype == F64 else F32], 1)
+                desc = Descriptor(
+                    "OpTensor", "cudnnSetOpTensorDescriptor", op, CODES[dtype if dtype == F64 else F32], 1
+                )
                 for layout in LAYOUTS:
                     for c in outputs((2, 3, 4, 5), dtype, layout):
                         a = Tensor(noise(2, 3, 4, 5), dtype, any_layout())
                         if op == 4:
                             a = Tensor(noise(2, 3, 4, 5).abs(), dtype, any_layout())
-                        b = Tensor(noise(*random.choice(((2, 3, 4, 5), (1, 3, 1, 1), (1, 1, 1, 1)))), dtype, any_layout())
+                        b = Tensor(
+                            noise(*random.choice(((2, 3, 4, 5), (1, 3, 1, 1), (1, 1, 1, 1)))), dtype, any_layout()
+                        )
                         call("cudnnOpTensor", h, desc, scale(0.75, dtype), *a, scale(-1.25, dtype), *b, c.beta, *c)
                         alpha, beta = c.factors
                         want = exact(0.75 * a.set, -1.25 * b.set) + (beta * c.set if beta else 0)
                         near(f"op {op} {layout}", c.read(), want, dtype)
 
         # Half tensors into a single one, and NaN in comparisons.
-        a, b, c = Tensor(noise(2, 3, 2, 2), F16), Tensor(noise(1, 3, 1, 1), F16), Output((2, 3, 2, 2), F32, "nchw", 1.0, 0.0)
+        a, b, c = (
+            Tensor(noise(2, 3, 2, 2), F16),
+            Tensor(noise(1, 3, 1, 1), F16),
+            Output((2, 3, 2, 2), F32, "nchw", 1.0, 0.0),
+        )
         desc = Descriptor("OpTensor", "cudnnSetOpTensorDescriptor", 1, CODES[F32], 1)
         call("cudnnOpTensor", h, desc, c.alpha, *a, c.alpha, *b, c.beta, *c)
         c.check("half into single", a.set * b.set)
@@ -150,15 +148,13 @@ def test_reductions(on_simgpu):
             return a.prod(axis, keepdim=True)
 
         EXACT = {
-            ADD: lambda a, axes: a.sum(axes, keepdim=True),
-            MUL: lambda a, axes: every(a, axes, product),
-            MIN: lambda a, axes: a.amin(axes, keepdim=True),
-            MAX: lambda a, axes: a.amax(axes, keepdim=True),
+            ADD: lambda a, axes: a.sum(axes, keepdim=True), MUL: lambda a, axes: every(a, axes, product),
+            MIN: lambda a, axes: a.amin(axes, keepdim=True), MAX: lambda a, axes: a.amax(axes, keepdim=True),
             AMAX: lambda a, axes: a.abs().amax(axes, keepdim=True),
             AVG: lambda a, axes: a.mean(axes, keepdim=True),
             NORM1: lambda a, axes: a.abs().sum(axes, keepdim=True),
             NORM2: lambda a, axes: a.square().sum(axes, keepdim=True).sqrt(),
-            MUL_NO_ZEROS: lambda a, axes: every(torch.where(a == 0, 1.0, a), axes, product),
+            MUL_NO_ZEROS: lambda a, axes: every(torch.where(a == 0, 1.0, a), axes, product)
         }
 
         def describe(op, dtype, nan=1, indices=0):
@@ -170,8 +166,10 @@ def test_reductions(on_simgpu):
             same("workspace", work, 0)
             index_bytes = answer("cudnnGetReductionIndicesSize", h, desc, a.descriptor, c.descriptor)
             same("index bytes", index_bytes, 0 if indices is None else 4 * indices.numel())
-            call("cudnnReduceTensor", h, desc, pointer(indices), c_size_t(index_bytes), None, c_size_t(0),
-                 c.alpha, *a, c.beta, *c)
+            call(
+                "cudnnReduceTensor", h, desc, pointer(indices), c_size_t(index_bytes), None, c_size_t(0),
+                c.alpha, *a, c.beta, *c
+            )
 
         def winner(a, axes, op):
             kept = [axis for axis in range(a.dim()) if axis not in axes]
@@ -190,7 +188,9 @@ def test_reductions(on_simgpu):
                     if op == MUL_NO_ZEROS:
                         a[torch.rand(dims) < 0.3] = 0
                     a = Tensor(a, dtype, layout)
-                    for c in outputs([1 if i in axes else n for i, n in enumerate(dims)], dtype, random.choice(LAYOUTS)):
+                    for c in outputs(
+                        [1 if i in axes else n for i, n in enumerate(dims)], dtype, random.choice(LAYOUTS)
+                    ):
                         reduce(describe(op, dtype), a, c)
                         # Sums of the magnitudes bound the error.
                         size = 1 + EXACT[ADD](a.set.abs(), axes) if axes else 1 + a.set.abs()
@@ -243,16 +243,16 @@ def test_activations(on_simgpu):
         COEF, BETA = 1.25, 0.75
         FORWARD = {
             SIGMOID: torch.sigmoid, RELU: torch.relu, TANH: torch.tanh, CLIPPED: lambda x: x.clamp(0, COEF),
-            ELU: lambda x: F.elu(x, COEF), IDENTITY: lambda x: x, SWISH: lambda x: x * torch.sigmoid(BETA * x),
+            ELU: lambda x: F.elu(x, COEF), IDENTITY: lambda x: x, SWISH: lambda x: x * torch.sigmoid(BETA * x)
         }
         # The factor of dy, from y and x.
         FACTOR = {
-            SIGMOID: lambda y, x: y * (1 - y), RELU: lambda y, x: (y > 0).double(), TANH: lambda y, x: 1 - y * y,
-            CLIPPED: lambda y, x: ((y > 0) & (y < COEF)).double(), ELU: lambda y, x: torch.where(y > 0, 1.0, y + COEF),
-            IDENTITY: lambda y, x: torch.ones_like(y),
-            SWISH: lambda y, x: (s := torch.sigmoid(BETA * x)) * (1 + BETA * x * (1 - s)),
+            SIGMOID: lambda y, x: y * (1 - y), RELU: lambda y, x: (y > 0).double(),
+            TANH: lambda y, x: 1 - y * y, CLIPPED: lambda y, x: ((y > 0) & (y < COEF)).double(),
+            ELU: lambda y, x: torch.where(y > 0, 1.0, y + COEF), IDENTITY: lambda y, x: torch.ones_like(y),
+            SWISH: lambda y, x: (s := torch.sigmoid(BETA * x)) * (1 + BETA * x * (1 - s))
         }
-        dims = (2, 3, 5, 7)
+        sizes = ((2, 3, 5, 7), (1, 16, 9, 13), (3, 5, 1, 33), (2, 3, 4, 5, 3))
 
         def activation(mode, nan=1):
             desc = Descriptor("Activation", "cudnnSetActivationDescriptor", mode, nan, COEF)
@@ -264,6 +264,7 @@ def test_activations(on_simgpu):
             for mode in range(7):
                 desc = activation(mode)
                 for layout in LAYOUTS:
+                    dims = random.choice(sizes)
                     for y in outputs(dims, dtype, random.choice(LAYOUTS)):
                         x = Tensor(2 * noise(*dims), dtype, layout)
                         call("cudnnActivationForward", h, desc, y.alpha, *x, y.beta, *y)
@@ -275,7 +276,7 @@ def test_activations(on_simgpu):
                         dx.check(f"gradient of activation {mode} {layout}", want)
                     if dtype == F64:
                         leaf = x.set.clone().requires_grad_()
-                        exact, = torch.autograd.grad(FORWARD[mode](leaf), leaf, dy.set)
+                        (exact,) = torch.autograd.grad(FORWARD[mode](leaf), leaf, dy.set)
                         dx.check(f"gradient by autograd {mode}", exact)
                     y = Tensor(noise(*dims), dtype, layout)
                     call("cudnnActivationForward", h, desc, scale(1.0, dtype), *y, scale(0.0, dtype), *y)
@@ -321,7 +322,9 @@ def test_softmax(on_simgpu):
             for algorithm in range(3):
                 for mode in range(2):
                     for layout in LAYOUTS:
-                        dims = random.choice(((2, 5, 3, 4), (3, 1, 2, 2), (1, 17, 1, 1), (2, 3, 2, 3, 2)))
+                        dims = random.choice(
+                            ((2, 5, 3, 4), (3, 1, 2, 2), (1, 170, 1, 1), (2, 3, 2, 3, 2), (2, 70, 5, 7))
+                        )
                         for y in outputs(dims, dtype, random.choice(LAYOUTS)):
                             x = Tensor(2 * noise(*dims), dtype, layout)
                             call("cudnnSoftmaxForward", h, algorithm, mode, y.alpha, *x, y.beta, *y)
@@ -334,7 +337,7 @@ def test_softmax(on_simgpu):
                             dx.check(f"gradient of softmax {algorithm} {mode} {layout}", want, slack=512)
                         if dtype == F64:
                             leaf = x.set.clone().requires_grad_()
-                            exact, = torch.autograd.grad(forward(algorithm, mode, leaf), leaf, dy.set)
+                            (exact,) = torch.autograd.grad(forward(algorithm, mode, leaf), leaf, dy.set)
                             dx.check("by autograd", exact, slack=512)
                         # In place.
                         y = Tensor(2 * noise(*dims), dtype, layout)
@@ -376,18 +379,23 @@ def test_pooling_and_response_normalization(on_simgpu):
             ((2, 2, 6, 7), (4, 3), (2, 1), (3, 2)),
             ((1, 1, 5, 5), (5, 5), (0, 0), (1, 1)),
             ((1, 2, 4, 5, 4), (2, 3, 2), (1, 1, 0), (2, 2, 2)),
+            ((2, 9, 20, 37), (3, 3), (1, 1), (2, 2)),
         ]
         for dtype in DTYPES:
             for mode in range(4):
                 for dims, window, pad, stride in CASES:
-                    desc = Descriptor("Pooling", "cudnnSetPoolingNdDescriptor", mode, 1, len(window),
-                                      ints(window), ints(pad), ints(stride))
+                    if dtype in (F16, BF16) and dims == (2, 9, 20, 37):
+                        continue  # there are not as many distinct numbers
+                    desc = Descriptor(
+                        "Pooling", "cudnnSetPoolingNdDescriptor", mode, 1, len(window), ints(window), ints(pad),
+                        ints(stride)
+                    )
                     for layout in LAYOUTS:
                         x = Tensor(distinct(dims), dtype, layout)
                         leaf = x.set.clone().requires_grad_()
                         want = exact(mode, leaf, window, pad, stride)
                         dy = Tensor(noise(*want.shape), dtype, random.choice(LAYOUTS))
-                        gradient, = torch.autograd.grad(want, leaf, dy.set)
+                        (gradient,) = torch.autograd.grad(want, leaf, dy.set)
                         want, blend = want.detach(), random.choice(BLENDS)
                         sizes = (c_int * len(dims))()
                         call("cudnnGetPoolingNdForwardOutputDim", desc, x.descriptor, len(dims), sizes)
@@ -402,7 +410,9 @@ def test_pooling_and_response_normalization(on_simgpu):
         x = noise(1, 2, 6, 6)
         x[0, 0, 1, 1] = x[0, 1, 4, 5] = NAN
         for nan, filled in ((1, x), (0, x.nan_to_num(-1e9))):
-            desc = Descriptor("Pooling", "cudnnSetPoolingNdDescriptor", MAX, nan, 2, ints((2, 2)), ints((0, 0)), ints((2, 2)))
+            desc = Descriptor(
+                "Pooling", "cudnnSetPoolingNdDescriptor", MAX, nan, 2, ints((2, 2)), ints((0, 0)), ints((2, 2))
+            )
             a, y = Tensor(x), Output((1, 2, 3, 3), F32, "nchw", 1.0, 0.0)
             call("cudnnPoolingForward", h, desc, y.alpha, *a, y.beta, *y)
             y.check(f"NaN rule {nan}", F.max_pool2d(rounded(filled, F32), 2))
@@ -413,10 +423,14 @@ def test_pooling_and_response_normalization(on_simgpu):
             sums = padded.unfold(-1, n, 1).sum(-1).movedim(-1, 1)
             return x / (k + alpha / n * sums) ** beta
 
-        assert torch.allclose(response(x.nan_to_num(), 3, 0.5, 0.75, 2.0), F.local_response_norm(x.nan_to_num(), 3, 0.5, 0.75, 2.0))
+        assert torch.allclose(
+            response(x.nan_to_num(), 3, 0.5, 0.75, 2.0), F.local_response_norm(x.nan_to_num(), 3, 0.5, 0.75, 2.0)
+        )
         for dtype in DTYPES:
             for layout in LAYOUTS:
-                for n, alpha, beta, k in ((5, 1e-4, 0.75, 2.0), (4, 0.5, 0.5, 1.0), (1, 1.0, 0.9, 1e-5), (16, 2.0, 1.25, 0.5)):
+                for n, alpha, beta, k in (
+                    (5, 1e-4, 0.75, 2.0), (4, 0.5, 0.5, 1.0), (1, 1.0, 0.9, 1e-5), (16, 2.0, 1.25, 0.5)
+                ):
                     dims = random.choice(((2, 7, 3, 4), (1, 3, 5, 2), (2, 20, 2, 2)))
                     desc = Descriptor("LRN", "cudnnSetLRNDescriptor", n, alpha, beta, k)
                     x = Tensor(0.1 + noise(*dims).abs(), dtype, layout)
@@ -426,7 +440,7 @@ def test_pooling_and_response_normalization(on_simgpu):
                         call("cudnnLRNCrossChannelForward", h, desc, 0, y.alpha, *x, y.beta, *y)
                         y.check(f"response normalization {n} {layout}", want.detach(), slack=256)
                     y, dy = Tensor(want.detach(), dtype, layout), Tensor(noise(*dims), dtype, layout)
-                    gradient, = torch.autograd.grad(want, leaf, dy.set)
+                    (gradient,) = torch.autograd.grad(want, leaf, dy.set)
                     for dx in outputs(dims, dtype, random.choice(LAYOUTS)):
                         call("cudnnLRNCrossChannelBackward", h, desc, 0, dx.alpha, *y, *dy, *x, dx.beta, *dx)
                         # y was rounded to the type before it was used, against which x·dy·y is to be seen.
@@ -461,7 +475,7 @@ def test_batch_normalization(on_simgpu):
             # Sizes, parameters and what a call is compared with.
             def __init__(self, mode, dtype, layout):
                 self.mode, self.dtype, self.layout = mode, dtype, layout
-                self.dims = random.choice(((4, 3, 5, 2), (7, 2, 1, 1), (3, 5, 2, 3, 2), (2, 1, 3, 3)))
+                self.dims = random.choice(((4, 3, 5, 2), (7, 2, 1, 1), (3, 5, 2, 3, 2), (2, 1, 3, 3), (2, 19, 9, 10)))
                 axes = axes_of(mode, self.dims)
                 self.small = [1 if axis in axes else size for axis, size in enumerate(self.dims)]
                 self.kind = F64 if dtype == F64 else F32
@@ -501,21 +515,27 @@ def test_batch_normalization(on_simgpu):
                         want = normalize(x.set, case.scale.set, case.bias.set, mode)
                         estimated = case.parameter(noise(*case.small)), case.parameter(0.2 + noise(*case.small).abs())
                         y = case.output(blend)
-                        call("cudnnBatchNormalizationForwardInference", h, mode, y.alpha, y.beta, *x, *y,
-                             case.scale.descriptor, case.scale.data, case.bias.data, estimated[0].data, estimated[1].data,
-                             EPSILON)
+                        call(
+                            "cudnnBatchNormalizationForwardInference", h, mode, y.alpha, y.beta, *x, *y,
+                            case.scale.descriptor, case.scale.data, case.bias.data, estimated[0].data,
+                            estimated[1].data, EPSILON
+                        )
                         inferred = (x.set - estimated[0].set) / (estimated[1].set + EPSILON).sqrt() * case.scale.set
                         y.check(f"inference {what}", inferred + case.bias.set, slack=256)
 
                         # Training: running statistics averaged, or replaced whatever they were; or not wanted.
                         for factor in (0.1, 1.0, None):
-                            running = [case.poisoned() if factor == 1.0 else case.parameter(noise(*case.small)) for _ in "mv"]
+                            running = [
+                                case.poisoned() if factor == 1.0 else case.parameter(noise(*case.small)) for _ in "mv"
+                            ]
                             saved = [case.poisoned() for _ in "mi"]
                             y = case.output(blend)
                             pointers = [t.data if factor else None for t in (*running, *saved)]
-                            call("cudnnBatchNormalizationForwardTraining", h, mode, y.alpha, y.beta, *x, *y,
-                                 case.scale.descriptor, case.scale.data, case.bias.data, factor or 0.5, *pointers[:2],
-                                 EPSILON, *pointers[2:])
+                            call(
+                                "cudnnBatchNormalizationForwardTraining", h, mode, y.alpha, y.beta, *x, *y,
+                                case.scale.descriptor, case.scale.data, case.bias.data, factor or 0.5,
+                                *pointers[:2], EPSILON, *pointers[2:]
+                            )
                             y.check(f"training {what}", want, slack=512)
                             if factor is None:
                                 assert all(t.unchanged() for t in (*running, *saved))
@@ -534,11 +554,15 @@ def test_batch_normalization(on_simgpu):
                         kept = case.parameter(case.mean), case.parameter(case.inverse)
                         for statistic in (True, False):
                             dx = case.output(blend)
-                            dscale, dbias = (Output(case.small, kind, "nchw", *random.choice(BLENDS[::-1])) for _ in "sb")
+                            dscale, dbias = (
+                                Output(case.small, kind, "nchw", *random.choice(BLENDS[::-1])) for _ in "sb"
+                            )
                             dbias = Output(case.small, kind, "nchw", *dscale.factors)
-                            call("cudnnBatchNormalizationBackward", h, mode, dx.alpha, dx.beta, dscale.alpha, dscale.beta,
-                                 *x, *dy, *dx, case.scale.descriptor, case.scale.data, dscale.data, dbias.data, EPSILON,
-                                 *([t.data for t in kept] if statistic else [None, None]))
+                            call(
+                                "cudnnBatchNormalizationBackward", h, mode, dx.alpha, dx.beta, dscale.alpha,
+                                dscale.beta, *x, *dy, *dx, case.scale.descriptor, case.scale.data, dscale.data,
+                                dbias.data, EPSILON, *([t.data for t in kept] if statistic else [None, None])
+                            )
                             near(f"dx {what}", dx.read(), dx.blend(gradients[0]), dtype, slack=2048)
                             dscale.check(f"dscale {what}", gradients[1], slack=2048)
                             dbias.check(f"dbias {what}", gradients[2], slack=512)
@@ -550,18 +574,27 @@ def test_batch_normalization(on_simgpu):
                         case = Case(mode, dtype, random.choice(LAYOUTS))
                         x, z, what = case.x, case.like(), f"ops {ops} mode {mode}"
                         normalized = normalize(x.set, case.scale.set, case.bias.set, mode)
-                        want = {PLAIN: normalized, ACTIVATED: normalized.relu(), ADDED: (normalized + z.set).relu()}[ops]
+                        want = {PLAIN: normalized, ACTIVATED: normalized.relu(), ADDED: (normalized + z.set).relu()}[
+                            ops
+                        ]
                         y, saved = case.output(blend), [case.poisoned() for _ in "mi"]
                         running = [case.poisoned() for _ in "mv"]
                         zs = tuple(z) if ops == ADDED else (None, None)
                         act = relu if ops != PLAIN else None
-                        work = answer("cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize", h, mode, ops, x.descriptor,
-                                      zs[0], y.descriptor, case.scale.descriptor, act)
-                        reserve = answer("cudnnGetBatchNormalizationTrainingExReserveSpaceSize", h, mode, ops, act, x.descriptor)
+                        work = answer(
+                            "cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize", h, mode, ops,
+                            x.descriptor, zs[0], y.descriptor, case.scale.descriptor, act
+                        )
+                        reserve = answer(
+                            "cudnnGetBatchNormalizationTrainingExReserveSpaceSize", h, mode, ops, act, x.descriptor
+                        )
                         space = torch.zeros(max(1, work + reserve), dtype=torch.uint8).cuda()
-                        call("cudnnBatchNormalizationForwardTrainingEx", h, mode, ops, y.alpha, y.beta, *x, *zs, *y,
-                             case.scale.descriptor, case.scale.data, case.bias.data, 1.0, *(t.data for t in running), EPSILON,
-                             *(t.data for t in saved), act, pointer(space), c_size_t(work), pointer(space), c_size_t(reserve))
+                        call(
+                            "cudnnBatchNormalizationForwardTrainingEx", h, mode, ops, y.alpha, y.beta, *x, *zs,
+                            *y, case.scale.descriptor, case.scale.data, case.bias.data, 1.0,
+                            *(t.data for t in running), EPSILON, *(t.data for t in saved), act, pointer(space),
+                            c_size_t(work), pointer(space), c_size_t(reserve)
+                        )
                         y.check(f"training {what}", want, slack=512)
                         near("saved mean", saved[0].read(), case.mean, case.kind)
                         near("saved inverse", saved[1].read(), case.inverse, case.kind)
@@ -575,12 +608,16 @@ def test_batch_normalization(on_simgpu):
                         dzs = tuple(dz) if ops == ADDED else (None, None)
                         dscale, dbias = (Output(case.small, case.kind, "nchw", *blend) for _ in "sb")
                         ys = tuple(y) if ops != PLAIN else (None, None)
-                        work = answer("cudnnGetBatchNormalizationBackwardExWorkspaceSize", h, mode, ops, x.descriptor, ys[0],
-                                      dy.descriptor, dzs[0], dx.descriptor, case.scale.descriptor, act)
-                        call("cudnnBatchNormalizationBackwardEx", h, mode, ops, dx.alpha, dx.beta, dscale.alpha, dscale.beta,
-                             *x, *ys, *dy, *dzs, *dx, case.scale.descriptor, case.scale.data, case.bias.data, dscale.data,
-                             dbias.data, EPSILON, *(t.data for t in saved), act, pointer(space), c_size_t(work),
-                             pointer(space), c_size_t(reserve))
+                        work = answer(
+                            "cudnnGetBatchNormalizationBackwardExWorkspaceSize", h, mode, ops, x.descriptor,
+                            ys[0], dy.descriptor, dzs[0], dx.descriptor, case.scale.descriptor, act
+                        )
+                        call(
+                            "cudnnBatchNormalizationBackwardEx", h, mode, ops, dx.alpha, dx.beta, dscale.alpha,
+                            dscale.beta, *x, *ys, *dy, *dzs, *dx, case.scale.descriptor, case.scale.data,
+                            case.bias.data, dscale.data, dbias.data, EPSILON, *(t.data for t in saved), act,
+                            pointer(space), c_size_t(work), pointer(space), c_size_t(reserve)
+                        )
                         dx.check(f"dx {what}", gradients[0], slack=2048)
                         dscale.check(f"dscale {what}", gradients[1], slack=2048)
                         dbias.check(f"dbias {what}", gradients[2], slack=512)
@@ -598,7 +635,10 @@ def test_dropout(on_simgpu):
 
         def describe(probability, states, seed, how="Set"):
             desc = Descriptor("Dropout")
-            call(f"cudnn{how}DropoutDescriptor", desc, h, c_float(probability), pointer(states), c_size_t(bytes_), c_uint64(seed))
+            call(
+                f"cudnn{how}DropoutDescriptor", desc, h, c_float(probability), pointer(states),
+                c_size_t(bytes_), c_uint64(seed)
+            )
             desc.states = states  # alive as long as the descriptor
             return desc
 
@@ -632,11 +672,16 @@ def test_dropout(on_simgpu):
                     count = 3 * 5 * 17 * 16
                     states = fresh_states()
                     desc = describe(probability, states, random.getrandbits(64))
-                    x, y = Tensor(noise(*dims).sign() * 1.5, dtype, layout), Output(dims, dtype, random.choice(LAYOUTS), 1.0, 0.0)
+                    x, y = Tensor(noise(*dims).sign() * 1.5, dtype, layout), Output(
+                        dims, dtype, random.choice(LAYOUTS), 1.0, 0.0
+                    )
                     reserve = reserve_of(x)
                     got = drop(desc, x, y, reserve)
                     kept = got != 0
-                    y.check(f"dropout {probability}", torch.where(kept, x.set / (1 - rounded(torch.tensor(probability), F32)), 0.0))
+                    y.check(
+                        f"dropout {probability}",
+                        torch.where(kept, x.set / (1 - rounded(torch.tensor(probability), F32)), 0.0),
+                    )
                     dropped = count - int(kept.sum())
                     spread = (count * probability * (1 - probability)) ** 0.5
                     assert abs(dropped - count * probability) <= 6 * spread, (dropped, probability, SEED)
@@ -679,8 +724,13 @@ def test_dropout(on_simgpu):
         # A short reserve space or states are refused.
         x = ones((2, 3, 4, 4))
         same("short reserve", status("cudnnDropoutForward", h, desc, *x, *x, pointer(copy), c_size_t(11)), BAD_PARAM)
-        same("short states", status("cudnnSetDropoutDescriptor", desc, h, c_float(0.5), pointer(copy), c_size_t(bytes_ - 1),
-                                    c_uint64(1)), BAD_PARAM)
+        same(
+            "short states",
+            status(
+                "cudnnSetDropoutDescriptor", desc, h, c_float(0.5), pointer(copy), c_size_t(bytes_ - 1), c_uint64(1)
+            ),
+            BAD_PARAM,
+        )
         assert x.unchanged()
         """,
     )
@@ -702,7 +752,9 @@ def test_spatial_transformer(on_simgpu):
             for layout in LAYOUTS:
                 for n, c, height, width, out in ((2, 3, 5, 6, (4, 7)), (1, 1, 3, 3, (5, 5)), (3, 2, 7, 4, (3, 2))):
                     dims = (n, c, *out)
-                    desc = Descriptor("SpatialTransformer", "cudnnSetSpatialTransformerNdDescriptor", 0, CODES[dtype], 4, ints(dims))
+                    desc = Descriptor(
+                        "SpatialTransformer", "cudnnSetSpatialTransformerNdDescriptor", 0, CODES[dtype], 4, ints(dims)
+                    )
                     theta = Tensor(0.5 * noise(n, 2, 3), dtype)
                     grid = Output((n, *out, 2), dtype, "nchw", 1.0, 0.0)
                     call("cudnnSpatialTfGridGeneratorForward", h, desc, theta.data, grid.data)
@@ -724,12 +776,20 @@ def test_spatial_transformer(on_simgpu):
                     exact = torch.autograd.grad(want, leaves, dy.set)
                     for dx in outputs((n, c, height, width), dtype, random.choice(LAYOUTS)):
                         dgrid = Output((n, *out, 2), dtype, "nchw", *random.choice(BLENDS))
-                        call("cudnnSpatialTfSamplerBackward", h, desc, dx.alpha, *x, dx.beta, *dx, dgrid.alpha, *dy, grid.data,
-                             dgrid.beta, dgrid.data)
+                        call(
+                            "cudnnSpatialTfSamplerBackward", h, desc, dx.alpha, *x, dx.beta, *dx, dgrid.alpha,
+                            *dy, grid.data, dgrid.beta, dgrid.data
+                        )
                         dx.check(f"gradient of x {layout}", exact[0], slack=512)
                         dgrid.check(f"gradient of the grid {layout}", exact[1], slack=512)
-                    same("another batch", status("cudnnSpatialTfSamplerForward", h, desc, y.alpha, *y, grid.data, y.beta,
-                                                 *Tensor(noise(n + 1, c, *out))), BAD_PARAM)
+                    same(
+                        "another batch",
+                        status(
+                            "cudnnSpatialTfSamplerForward", h, desc, y.alpha, *y, grid.data, y.beta,
+                            *Tensor(noise(n + 1, c, *out))
+                        ),
+                        BAD_PARAM,
+                    )
                     desc.destroy()
         """,
     )
@@ -744,7 +804,9 @@ def test_ctc_loss(on_simgpu):
 
         def describe(normalization, gradients, version):
             more = () if version == "Ex" else (256,)
-            return Descriptor("CTCLoss", "cudnnSetCTCLossDescriptor" + version, CODES[F32], normalization, gradients, *more)
+            return Descriptor(
+                "CTCLoss", "cudnnSetCTCLossDescriptor" + version, CODES[F32], normalization, gradients, *more
+            )
 
         def run(h, desc, probs, labels, label_lengths, input_lengths, costs, gradients, device, algo):
             probs_desc, grad_desc = probs.descriptor, gradients.descriptor if gradients else None
@@ -752,8 +814,19 @@ def test_ctc_loss(on_simgpu):
             if device:
                 arrays = [device_ints(values) for values in (labels, label_lengths, input_lengths)]
                 work = answer("cudnnGetCTCLossWorkspaceSize_v8", h, algo, desc, probs_desc, grad_desc)
-                call("cudnnCTCLoss_v8", h, algo, desc, *probs, *map(pointer, arrays), costs.data, grad_desc, grads,
-                     c_size_t(work), None)
+                call(
+                    "cudnnCTCLoss_v8",
+                    h,
+                    algo,
+                    desc,
+                    *probs,
+                    *map(pointer, arrays),
+                    costs.data,
+                    grad_desc,
+                    grads,
+                    c_size_t(work),
+                    None
+                )
             else:
                 arrays = [ints(values) for values in (labels, label_lengths, input_lengths)]
                 work = answer("cudnnGetCTCLossWorkspaceSize", h, probs_desc, grad_desc, *arrays, algo, desc)
@@ -761,8 +834,10 @@ def test_ctc_loss(on_simgpu):
 
         def exact(x, labels, label_lengths, input_lengths):
             leaf = x.clone().requires_grad_()
-            costs = F.ctc_loss(leaf.log_softmax(2), torch.tensor(labels), torch.tensor(input_lengths),
-                               torch.tensor(label_lengths), blank=0, reduction="none")
+            costs = F.ctc_loss(
+                leaf.log_softmax(2), torch.tensor(labels), torch.tensor(input_lengths),
+                torch.tensor(label_lengths), blank=0, reduction="none"
+            )
             return costs.detach(), torch.autograd.grad(costs.sum(), leaf)[0]
 
         for trial in range(40):
@@ -813,290 +888,204 @@ def test_ctc_loss(on_simgpu):
         # Labels and lengths that are none.
         desc, probs = describe(ACTIVATIONS, ZERO, "_v9"), Tensor(x)
         costs, gradients = Output((1, 1, 3), F32, "nchw", 1.0, 0.0), Output((6, 3, 5), F32, "nchw", 1.0, 0.0)
-        for wrong in (([5, 2, 3, 3, 2], [2, 2, 1], [5, 3, 4]), ([0, 2, 3, 3, 2], [2, 2, 1], [5, 3, 4]),
-                      ([1, 2, 3, 3, 2], [2, 2, 1], [5, 7, 4]), ([1, 2, 3, 3, 2], [2, -2, 1], [5, 3, 4])):
-            got = status("cudnnCTCLoss", h, *probs, *map(ints, wrong), costs.data, *gradients, 0, desc, None, c_size_t(0))
+        for wrong in (
+            ([5, 2, 3, 3, 2], [2, 2, 1], [5, 3, 4]), ([0, 2, 3, 3, 2], [2, 2, 1], [5, 3, 4]),
+            ([1, 2, 3, 3, 2], [2, 2, 1], [5, 7, 4]), ([1, 2, 3, 3, 2], [2, -2, 1], [5, 3, 4])
+        ):
+            got = status(
+                "cudnnCTCLoss", h, *probs, *map(ints, wrong), costs.data, *gradients, 0, desc, None, c_size_t(0)
+            )
             same("wrong labels", got, BAD_PARAM)
             arrays = [device_ints(values) for values in wrong]
-            got = status("cudnnCTCLoss_v8", h, 0, desc, *probs, *map(pointer, arrays), costs.data, *gradients, c_size_t(0), None)
+            got = status(
+                "cudnnCTCLoss_v8", h, 0, desc, *probs, *map(pointer, arrays), costs.data, *gradients, c_size_t(0), None
+            )
             same("wrong labels in device memory", got, BAD_PARAM)
         assert costs.unchanged() and gradients.unchanged()
         """,
     )
 
 
-# What the tests of recurrent networks share: one call of each function, compared with PyTorch's network.
-RECURRENT = '''
-RELU, TANH, LSTM, GRU = range(4)
-NO_BIAS, INPUT_BIAS, DOUBLE_BIAS, RECURRENT_BIAS = range(4)
-STEPS, PACKED, BATCHES = range(3)
-FILL = -7.5
-
-class Sequences:
-    # [steps, batch, vector] in one of cuDNN's three layouts, NaN where a sequence has ended.
-    def __init__(self, values, lengths, order, dtype):
-        self.lengths, self.order, self.dtype = lengths, order, dtype
-        steps, batch, vector = self.shape = tuple(values.shape)
-        self.valid = torch.arange(steps)[:, None] < torch.tensor(lengths)[None, :]
-        self.set = rounded(values, dtype)
-        there = values.masked_fill(~self.valid[:, :, None], NAN).to(dtype)
-        memory = {STEPS: lambda: there, PACKED: lambda: there[self.valid], BATCHES: lambda: there.transpose(0, 1)}[order]()
-        self.device = memory.contiguous().cuda()
-        fill = torch.tensor([FILL]).to(dtype)
-        self.descriptor = Descriptor("RNNData", "cudnnSetRNNDataDescriptor", CODES[dtype], order, steps, batch, vector,
-                                     ints(lengths), pointer(fill))
-        self.data = pointer(self.device)
-
-    def read(self):
-        now = self.device.cpu().double()
-        if self.order == PACKED:
-            values = torch.full(self.shape, FILL, dtype=F64)
-            values[self.valid] = now
-            return values
-        return now.transpose(0, 1) if self.order == BATCHES else now
-
-class Network:
-    def __init__(self, cell, layers=1, both=False, bias=DOUBLE_BIAS, inputs=5, hidden=4, projection=None, dtype=F32,
-                 dropout=None, skip=False):
-        self.cell, self.layers, self.dtype, self.hidden, self.bias = cell, layers, dtype, hidden, bias
-        self.directions, self.inputs, self.width = 1 + both, inputs, projection or hidden
-        kind = {LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}.get(cell, torch.nn.RNN)
-        more = {"nonlinearity": "relu" if cell == RELU else "tanh"} if cell in (RELU, TANH) else {}
-        more.update({"proj_size": projection} if projection else {})
-        self.torch = kind(inputs, hidden, layers, bias=bias != NO_BIAS, bidirectional=both, dtype=F64, **more)
-        for name, parameter in self.torch.named_parameters():
-            values = rounded(0.5 * torch.randn_like(parameter), dtype)
-            if name.startswith("bias_hh") and bias == INPUT_BIAS or name.startswith("bias_ih") and bias == RECURRENT_BIAS:
-                values.zero_()
-            if skip and name.startswith("weight_ih_l0"):
-                values = torch.eye(hidden, dtype=F64).repeat(len(values) // hidden, 1)
-            parameter.data.copy_(values)
-        self.dropout = dropout or Descriptor("Dropout")
-        if dropout is None:
-            call("cudnnSetDropoutDescriptor", self.dropout, h, c_float(0.0), None, c_size_t(0), c_uint64(0))
-        math = F64 if dtype == F64 else F32
-        self.desc = Descriptor("RNN", "cudnnSetRNNDescriptor_v8", 0, cell, bias, int(both), int(skip), CODES[dtype],
-                               CODES[math], 0, inputs, hidden, self.width, layers, self.dropout, 1)
-        call("cudnnBuildRNNDynamic", h, self.desc, 4)
-        self.bytes = answer("cudnnGetRNNWeightSpaceSize", h, self.desc)
-        self.skip = skip
-        space = torch.full((self.bytes // self.element_bytes(),), NAN).to(dtype)
-        for at, name, rows in self.places():
-            values = dict(self.torch.named_parameters())[name].data[rows].flatten()
-            space[at : at + values.numel()] = values.to(dtype)
-        assert not space.isnan().any(), "weights without a place"
-        self.space = space.cuda()
-
-    def element_bytes(self):
-        return torch.empty(0, dtype=self.dtype).element_size()
-
-    def places(self):
-        # Where cudnnGetRNNWeightParams says that rows of PyTorch's parameters lie, in elements.
-        gates = {LSTM: 4, GRU: 3}.get(self.cell, 1)
-        base, unit = 1 << 20, self.element_bytes()
-        for pseudo in range(self.layers * self.directions):
-            layer, suffix = pseudo // self.directions, "_reverse" * (pseudo % self.directions)
-            for number in range(2 * gates + (self.width != self.hidden)):
-                matrix, bias = Descriptor("Tensor"), Descriptor("Tensor")
-                at, bias_at = c_void_p(), c_void_p()
-                call("cudnnGetRNNWeightParams", h, self.desc, pseudo, c_size_t(self.bytes), c_void_p(base), number, matrix,
-                     byref(at), bias, byref(bias_at))
-                side = "ih" if number < gates else "hh" if number < 2 * gates else "hr"
-                rows = slice(None) if side == "hr" else slice(number % gates * self.hidden, (number % gates + 1) * self.hidden)
-                name = f"weight_{side}_l{layer}{suffix}"
-                wanted = list(dict(self.torch.named_parameters())[name][rows].shape)
-                has_matrix = not (self.skip and layer == 0 and side == "ih")
-                same("matrix", bool(at.value), has_matrix)
-                if has_matrix:
-                    same("matrix sizes", self.sizes(matrix), [1, *wanted])
-                    yield (at.value - base) // unit, name, rows
-                has_bias = side == "ih" and self.bias in (INPUT_BIAS, DOUBLE_BIAS)
-                has_bias |= side == "hh" and self.bias in (RECURRENT_BIAS, DOUBLE_BIAS)
-                same("bias", bool(bias_at.value), has_bias)
-                if has_bias:
-                    same("bias sizes", self.sizes(bias), [1, wanted[0], 1])
-                    yield (bias_at.value - base) // unit, f"bias_{side}_l{layer}{suffix}", rows
-
-    def sizes(self, desc):
-        kind, rank, sizes, strides = c_int(), c_int(), (c_int * 8)(), (c_int * 8)()
-        call("cudnnGetTensorNdDescriptor", desc, 8, byref(kind), byref(rank), sizes, strides)
-        same("type", kind.value, CODES[self.dtype])
-        return list(sizes[: rank.value])
-
-def check(what, network, lengths, order, states=True, training=True):
-    dtype, steps, batch = network.dtype, max(lengths) + (order != PACKED and random.randint(0, 1)), len(lengths)
-    slack = {F64: 1 << 12, F32: 1 << 12, F16: 1 << 15}[dtype]
-    x = Sequences(noise(steps, batch, network.inputs), lengths, order, dtype)
-    y = Sequences(noise(steps, batch, network.directions * network.width) * NAN, lengths, order, dtype)
-    lines = network.layers * network.directions
-    h_dims, c_dims = (lines, batch, network.width), (lines, batch, network.hidden)
-    new = lambda dims: Tensor(noise(*dims), dtype)
-    poison = lambda dims: Tensor(noise(*dims) * NAN, dtype)
-    hx, cx, hy, cy = new(h_dims), new(c_dims), poison(h_dims), poison(c_dims)
-    with_c = network.cell == LSTM
-    seq_lengths = device_ints(lengths)
-    work, reserve = c_size_t(), c_size_t()
-    call("cudnnGetRNNTempSpaceSizes", h, network.desc, int(training), x.descriptor, byref(work), byref(reserve))
-    reserve_space = torch.zeros(max(1, reserve.value), dtype=torch.uint8).cuda()
-    room = (c_size_t(reserve.value), pointer(reserve_space)) if training else (c_size_t(0), None)
-    h_args = [hx.descriptor, hx.data if states else None]
-    c_args = [cx.descriptor, cx.data if states else None] if with_c else [None, None]
-    call("cudnnRNNForward", h, network.desc, int(training), pointer(seq_lengths), x.descriptor, x.data, y.descriptor, y.data,
-         *h_args, hy.data, *c_args, cy.data if with_c else None, c_size_t(network.bytes), pointer(network.space),
-         c_size_t(work.value), None, *room)
-
-    leaves = {"x": x.set, "hx": hx.set if states else hx.set * 0, "cx": cx.set if states else cx.set * 0}
-    leaves = {name: values.clone().requires_grad_() for name, values in leaves.items()}
-    packed = torch.nn.utils.rnn.pack_padded_sequence(leaves["x"], torch.tensor(lengths), enforce_sorted=False)
-    first = (leaves["hx"], leaves["cx"]) if with_c else leaves["hx"]
-    out, last = network.torch(packed, first)
-    out, _ = torch.nn.utils.rnn.pad_packed_sequence(out, padding_value=FILL, total_length=steps)
-    h_last, c_last = last if with_c else (last, None)
-    near(f"y {what}", y.read(), out.detach(), dtype, slack=slack)
-    near(f"hy {what}", hy.read(), h_last.detach(), dtype, slack=slack)
-    if with_c:
-        near(f"cy {what}", cy.read(), c_last.detach(), dtype, slack=slack)
-    if not training:
-        return
-
-    dy, dhy, dcy, dhx, dcx = Sequences(noise(*y.shape), lengths, order, dtype), new(h_dims), new(c_dims), poison(h_dims), poison(c_dims)
-    dx = Sequences(noise(*x.shape) * NAN, lengths, order, dtype)
-    y = Sequences(out.detach(), lengths, order, dtype)
-    call("cudnnRNNBackwardData_v8", h, network.desc, pointer(seq_lengths), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
-         *h_args, dhy.data, dhx.data, *c_args, *([dcy.data, dcx.data] if with_c else [None, None]),
-         c_size_t(network.bytes), pointer(network.space), c_size_t(work.value), None, *room)
-    before = rounded(torch.randn(network.space.numel(), dtype=F64), dtype)
-    gradients = before.to(dtype).cuda()
-    call("cudnnRNNBackwardWeights_v8", h, network.desc, 0, pointer(seq_lengths), x.descriptor, x.data, *h_args, y.descriptor,
-         y.data, c_size_t(network.bytes), pointer(gradients), c_size_t(work.value), None, *room)
-
-    total = (out * dy.set * y.valid[:, :, None]).sum() + (h_last * dhy.set).sum()
-    total = total + (c_last * dcy.set).sum() if with_c else total
-    names = [*leaves] if with_c else ["x", "hx"]
-    parameters = dict(network.torch.named_parameters())
-    exact = torch.autograd.grad(total, [*(leaves[name] for name in names), *parameters.values()])
-    exact = dict(zip([*names, *parameters], exact))
-    valid = x.valid[:, :, None].expand(x.shape)
-    near(f"dx {what}", dx.read()[valid], exact["x"][valid], dtype, slack=slack)
-    near(f"dhx {what}", dhx.read(), exact["hx"], dtype, slack=slack)
-    if with_c:
-        near(f"dcx {what}", dcx.read(), exact["cx"], dtype, slack=slack)
-    wanted = before.clone()
-    for at, name, rows in network.places():
-        values = exact[name][rows].flatten()
-        wanted[at : at + values.numel()] += values
-    near(f"dw {what}", gradients.cpu().double(), wanted, dtype, slack=slack)
-'''
-
-
 def test_recurrent_networks(on_simgpu):
     passes(
         on_simgpu,
-        RECURRENT
-        + """
-for cell in range(4):
-    for layers, both, dtype in ((1, False, F32), (2, True, F64), (2, False, F16), (1, True, F32), (2, True, F32)):
-        for order, lengths in ((STEPS, [6, 6, 6]), (STEPS, [2, 7, 1, 4]), (PACKED, [5, 3, 3, 1]), (BATCHES, [1, 4, 3])):
-            what = f"cell {cell} layers {layers} both {both} order {order} lengths {lengths}"
-            network = Network(cell, layers, both, dtype=dtype, inputs=random.randint(1, 6), hidden=random.randint(2, 7))
-            check(what, network, lengths, order, states=random.random() < 0.7)
-            check(what, network, lengths, order, training=False)
-    for bias in range(4):
-        check(f"cell {cell} bias {bias}", Network(cell, 2, True, bias), [4, 5, 2], STEPS)
-    check(f"cell {cell} without input matrix", Network(cell, 2, inputs=4, hidden=4, skip=True), [3, 2], STEPS)
-for layers, both, dtype in ((1, False, F32), (2, True, F64), (2, False, F32)):
-    for order, lengths in ((STEPS, [5, 2, 4]), (PACKED, [4, 4, 1]), (BATCHES, [3, 5])):
-        network = Network(LSTM, layers, both, inputs=3, hidden=6, projection=2, dtype=dtype)
-        check(f"projection layers {layers} both {both} order {order}", network, lengths, order)
-check("a larger one", Network(LSTM, 2, True, inputs=70, hidden=65), [9, 20, 3, 17, 1], STEPS)
-""",
+        """
+        from cudnn_recurrent import *
+
+        for cell in range(4):
+            for layers, both, dtype in (
+                (1, False, F32), (2, True, F64), (2, False, F16), (1, True, F32), (2, True, F32)
+            ):
+                for order, lengths in (
+                    (STEPS, [6, 6, 6]), (STEPS, [2, 7, 1, 4]), (PACKED, [5, 3, 3, 1]), (BATCHES, [1, 4, 3])
+                ):
+                    what = f"cell {cell} layers {layers} both {both} order {order} lengths {lengths}"
+                    network = Network(
+                        h, cell, layers, both, dtype=dtype, inputs=random.randint(1, 6), hidden=random.randint(2, 7)
+                    )
+                    check(what, network, lengths, order, states=random.random() < 0.7)
+                    check(what, network, lengths, order, training=False)
+            for bias in range(4):
+                check(f"cell {cell} bias {bias}", Network(h, cell, 2, True, bias), [4, 5, 2], STEPS)
+            check(
+                f"cell {cell} without input matrix", Network(h, cell, 2, inputs=4, hidden=4, skip=True), [3, 2], STEPS
+            )
+        for layers, both, dtype in ((1, False, F32), (2, True, F64), (2, False, F32)):
+            for order, lengths in ((STEPS, [5, 2, 4]), (PACKED, [4, 4, 1]), (BATCHES, [3, 5])):
+                network = Network(h, LSTM, layers, both, inputs=3, hidden=6, projection=2, dtype=dtype)
+                check(f"projection layers {layers} both {both} order {order}", network, lengths, order)
+        check("a larger one", Network(h, LSTM, 2, True, inputs=70, hidden=65), [9, 20, 3, 17, 1], STEPS)
+        """,
     )
 
 
 def test_clipping_and_dropout_of_recurrent_networks(on_simgpu):
     passes(
         on_simgpu,
-        RECURRENT
-        + """
-# The cell state is clipped to ±0.3 after each step.
-network = Network(LSTM, inputs=3, hidden=4)
-call("cudnnRNNSetClip_v8", network.desc, 1, 1, -0.3, 0.3)
-x = Sequences(noise(6, 2, 3), [6, 6], STEPS, F32)
-y = Sequences(noise(6, 2, 4) * NAN, [6, 6], STEPS, F32)
-state = Tensor(noise(1, 2, 4) * NAN)
-call("cudnnRNNForward", h, network.desc, 0, pointer(device_ints([6, 6])), x.descriptor, x.data, y.descriptor, y.data,
-     None, None, None, state.descriptor, None, state.data, c_size_t(network.bytes), pointer(network.space), c_size_t(0), None,
-     c_size_t(0), None)
-w = {name: parameter.detach() for name, parameter in network.torch.named_parameters()}
-out, c = torch.zeros(2, 4, dtype=F64), torch.zeros(2, 4, dtype=F64)
-for step in range(6):
-    gates = x.set[step] @ w["weight_ih_l0"].T + w["bias_ih_l0"] + out @ w["weight_hh_l0"].T + w["bias_hh_l0"]
-    i, f, g, o = gates.chunk(4, 1)
-    c = (f.sigmoid() * c + i.sigmoid() * g.tanh()).clamp(-0.3, 0.3)
-    out = o.sigmoid() * c.tanh()
-    near("clipped y", y.read()[step], out, F32, slack=1024)
-near("clipped cell", state.read()[0], c, F32, slack=1024)
+        """
+        from cudnn_recurrent import *
 
-# Dropout between two layers that hand on what they get.
-size, steps, batch = 64, 5, 8
-bytes_ = answer("cudnnDropoutGetStatesSize", h)
-for probability in (0.25, 0.5):
-    states = torch.zeros(bytes_, dtype=torch.uint8).cuda()
-    dropout = Descriptor("Dropout")
-    call("cudnnSetDropoutDescriptor", dropout, h, c_float(probability), pointer(states), c_size_t(bytes_), c_uint64(SEED))
-    network = Network(RELU, 2, bias=NO_BIAS, inputs=size, hidden=size, dropout=dropout)
-    for name, parameter in network.torch.named_parameters():
-        parameter.data.copy_(torch.eye(size) if "ih" in name else torch.zeros(size, size))
-    space = torch.zeros(network.space.numel())
-    for at, name, rows in network.places():
-        values = dict(network.torch.named_parameters())[name].data[rows].flatten().float()
-        space[at : at + values.numel()] = values
-    network.space = space.cuda()
-    check("dropout is for training", network, [steps] * batch, STEPS, states=False, training=False)
-    lengths, masks = [steps] * batch, []
-    for repeat in range(2):
-        x = Sequences(torch.ones(steps, batch, size, dtype=F64), lengths, STEPS, F32)
-        y = Sequences(torch.full((steps, batch, size), NAN, dtype=F64), lengths, STEPS, F32)
-        dy, dx = (Sequences(noise(steps, batch, size), lengths, STEPS, F32) for _ in range(2))
-        work, reserve = c_size_t(), c_size_t()
-        call("cudnnGetRNNTempSpaceSizes", h, network.desc, 1, x.descriptor, byref(work), byref(reserve))
+        # The cell state is clipped to ±0.3 after each step.
+        network = Network(h, LSTM, inputs=3, hidden=4)
+        call("cudnnRNNSetClip_v8", network.desc, 1, 1, -0.3, 0.3)
+        x = Sequences(noise(6, 2, 3), [6, 6], STEPS, F32)
+        y = Sequences(noise(6, 2, 4) * NAN, [6, 6], STEPS, F32)
+        state = Tensor(noise(1, 2, 4) * NAN)
+        call(
+            "cudnnRNNForward", h, network.desc, 0, pointer(device_ints([6, 6])), x.descriptor, x.data,
+            y.descriptor, y.data, None, None, None, state.descriptor, None, state.data, c_size_t(network.bytes),
+            pointer(network.space), c_size_t(0), None, c_size_t(0), None
+        )
+        w = {name: parameter.detach() for name, parameter in network.torch.named_parameters()}
+        out, c = torch.zeros(2, 4, dtype=F64), torch.zeros(2, 4, dtype=F64)
+        for step in range(6):
+            gates = x.set[step] @ w["weight_ih_l0"].T + w["bias_ih_l0"] + out @ w["weight_hh_l0"].T + w["bias_hh_l0"]
+            i, f, g, o = gates.chunk(4, 1)
+            c = (f.sigmoid() * c + i.sigmoid() * g.tanh()).clamp(-0.3, 0.3)
+            out = o.sigmoid() * c.tanh()
+            near("clipped y", y.read()[step], out, F32, slack=1024)
+        near("clipped cell", state.read()[0], c, F32, slack=1024)
+
+        # Dropout between two layers that hand on what they get.
+        size, steps, batch = 64, 5, 8
+        bytes_ = answer("cudnnDropoutGetStatesSize", h)
+        for probability in (0.25, 0.5):
+            states = torch.zeros(bytes_, dtype=torch.uint8).cuda()
+            dropout = Descriptor("Dropout")
+            call(
+                "cudnnSetDropoutDescriptor", dropout, h, c_float(probability), pointer(states),
+                c_size_t(bytes_), c_uint64(SEED)
+            )
+            network = Network(h, RELU, 2, bias=NO_BIAS, inputs=size, hidden=size, dropout=dropout)
+            for name, parameter in network.torch.named_parameters():
+                parameter.data.copy_(torch.eye(size) if "ih" in name else torch.zeros(size, size))
+            space = torch.zeros(network.space.numel())
+            for at, name, rows in network.places():
+                values = dict(network.torch.named_parameters())[name].data[rows].flatten().float()
+                space[at : at + values.numel()] = values
+            network.space = space.cuda()
+            check("dropout is for training", network, [steps] * batch, STEPS, states=False, training=False)
+            lengths, masks = [steps] * batch, []
+            for repeat in range(2):
+                x = Sequences(torch.ones(steps, batch, size, dtype=F64), lengths, STEPS, F32)
+                y = Sequences(torch.full((steps, batch, size), NAN, dtype=F64), lengths, STEPS, F32)
+                dy, dx = (Sequences(noise(steps, batch, size), lengths, STEPS, F32) for _ in range(2))
+                work, reserve = c_size_t(), c_size_t()
+                call("cudnnGetRNNTempSpaceSizes", h, network.desc, 1, x.descriptor, byref(work), byref(reserve))
+                room = torch.zeros(reserve.value, dtype=torch.uint8).cuda()
+                weights = (
+                    c_size_t(network.bytes), pointer(network.space), c_size_t(0), None, c_size_t(reserve.value),
+                    pointer(room)
+                )
+                lens = device_ints(lengths)
+                call(
+                    "cudnnRNNForward",
+                    h,
+                    network.desc,
+                    1,
+                    pointer(lens),
+                    x.descriptor,
+                    x.data,
+                    y.descriptor,
+                    y.data,
+                    *[None] * 6,
+                    *weights
+                )
+                got = y.read()
+                kept = got != 0
+                near("what is kept", got, kept / (1 - torch.tensor(probability).double()), F32)
+                count = got.numel()
+                spread = (count * probability * (1 - probability)) ** 0.5
+                assert abs(count - int(kept.sum()) - count * probability) < 6 * spread, (int(kept.sum()), SEED)
+                masks.append(kept)
+                call(
+                    "cudnnRNNBackwardData_v8",
+                    h,
+                    network.desc,
+                    pointer(lens),
+                    y.descriptor,
+                    y.data,
+                    dy.data,
+                    dx.descriptor,
+                    dx.data,
+                    *[None] * 8,
+                    *weights
+                )
+                near("gradient through dropout", dx.read(), dy.set * got, F32)
+                gradients = torch.zeros_like(network.space.cpu()).cuda()
+                call(
+                    "cudnnRNNBackwardWeights_v8", h, network.desc, 0, pointer(lens), x.descriptor, x.data, None,
+                    None, y.descriptor, y.data, c_size_t(network.bytes), pointer(gradients), c_size_t(0), None,
+                    c_size_t(reserve.value), pointer(room)
+                )
+                dw = gradients.cpu().double()
+                at = {name: at for at, name, rows in network.places()}
+                want = (dy.set * (got > 0)).flatten(0, 1).T @ got.flatten(0, 1)
+                near(
+                    "dw behind dropout", dw[at["weight_ih_l1"] :][: size * size].view(size, size), want, F32, slack=1024
+                )
+                want = (dy.set * got).flatten(0, 1).T @ x.set.flatten(0, 1)
+                near(
+                    "dw before dropout", dw[at["weight_ih_l0"] :][: size * size].view(size, size), want, F32, slack=1024
+                )
+            assert not torch.equal(*masks)
+
+        # A gradient call with a reserve space that no forward call has filled.
         room = torch.zeros(reserve.value, dtype=torch.uint8).cuda()
-        weights = (c_size_t(network.bytes), pointer(network.space), c_size_t(0), None, c_size_t(reserve.value), pointer(room))
-        lens = device_ints(lengths)
-        call("cudnnRNNForward", h, network.desc, 1, pointer(lens), x.descriptor, x.data, y.descriptor, y.data,
-             *[None] * 6, *weights)
-        got = y.read()
-        kept = got != 0
-        near("what is kept", got, kept / (1 - torch.tensor(probability).double()), F32)
-        count = got.numel()
-        spread = (count * probability * (1 - probability)) ** 0.5
-        assert abs(count - int(kept.sum()) - count * probability) < 6 * spread, (int(kept.sum()), SEED)
-        masks.append(kept)
-        call("cudnnRNNBackwardData_v8", h, network.desc, pointer(lens), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
-             *[None] * 8, *weights)
-        near("gradient through dropout", dx.read(), dy.set * got, F32)
-        gradients = torch.zeros_like(network.space.cpu()).cuda()
-        call("cudnnRNNBackwardWeights_v8", h, network.desc, 0, pointer(lens), x.descriptor, x.data, None, None, y.descriptor, y.data,
-             c_size_t(network.bytes), pointer(gradients), c_size_t(0), None, c_size_t(reserve.value), pointer(room))
-        dw = gradients.cpu().double()
-        at = {name: at for at, name, rows in network.places()}
-        want = (dy.set * (got > 0)).flatten(0, 1).T @ got.flatten(0, 1)
-        near("dw behind dropout", dw[at["weight_ih_l1"] :][: size * size].view(size, size), want, F32, slack=1024)
-        want = (dy.set * got).flatten(0, 1).T @ x.set.flatten(0, 1)
-        near("dw before dropout", dw[at["weight_ih_l0"] :][: size * size].view(size, size), want, F32, slack=1024)
-    assert not torch.equal(*masks)
-
-# A gradient call with a reserve space that no forward call has filled.
-room = torch.zeros(reserve.value, dtype=torch.uint8).cuda()
-before = dx.read()
-got = status("cudnnRNNBackwardData_v8", h, network.desc, pointer(lens), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
-             *[None] * 8, *weights[:-1], pointer(room))
-same("an empty reserve space", got, NOT_SUPPORTED)
-got = status("cudnnRNNBackwardData_v8", h, network.desc, pointer(lens), y.descriptor, y.data, dy.data, dx.descriptor, dx.data,
-             *[None] * 8, *weights[:-2], c_size_t(reserve.value - 1), pointer(room))
-same("a short reserve space", got, BAD_PARAM)
-assert torch.equal(dx.read(), before)
-""",
+        before = dx.read()
+        got = status(
+            "cudnnRNNBackwardData_v8",
+            h,
+            network.desc,
+            pointer(lens),
+            y.descriptor,
+            y.data,
+            dy.data,
+            dx.descriptor,
+            dx.data,
+            *[None] * 8,
+            *weights[:-1],
+            pointer(room)
+        )
+        same("an empty reserve space", got, NOT_SUPPORTED)
+        got = status(
+            "cudnnRNNBackwardData_v8",
+            h,
+            network.desc,
+            pointer(lens),
+            y.descriptor,
+            y.data,
+            dy.data,
+            dx.descriptor,
+            dx.data,
+            *[None] * 8,
+            *weights[:-2],
+            c_size_t(reserve.value - 1),
+            pointer(room)
+        )
+        same("a short reserve space", got, BAD_PARAM)
+        assert torch.equal(dx.read(), before)
+        """,
     )
 
 
@@ -1105,8 +1094,10 @@ def test_convolutions(on_simgpu):
         on_simgpu,
         """
         class Performance(ctypes.Structure):
-            _fields_ = [("algo", c_int), ("status", c_int), ("time", c_float), ("memory", c_size_t), ("determinism", c_int),
-                        ("math", c_int), ("reserved", c_int * 3)]
+            _fields_ = [
+                ("algo", c_int), ("status", c_int), ("time", c_float), ("memory", c_size_t),
+                ("determinism", c_int), ("math", c_int), ("reserved", c_int * 3)
+            ]
 
         relu, identity = (Descriptor("Activation", "cudnnSetActivationDescriptor", mode, 1, 0.0) for mode in (1, 5))
 
@@ -1125,20 +1116,30 @@ def test_convolutions(on_simgpu):
                 pad, stride = [random.randint(0, 2) for _ in range(axes)], [random.randint(1, 3) for _ in range(axes)]
                 dilation = [random.randint(1, 2) for _ in range(axes)]
                 if axes == 1:
-                    size, window, pad, stride, dilation = [1, *size], [1, *window], [0, *pad], [1, *stride], [1, *dilation]
+                    size, window, pad, stride, dilation = (
+                        [1, *size], [1, *window], [0, *pad], [1, *stride], [1, *dilation]
+                    )
                 if all(s + 2 * p >= (w - 1) * d + 1 for s, p, w, d in zip(size, pad, window, dilation)):
-                    return (n, c, *size), (k, c // groups, *window), (pad, stride, dilation, groups, random.random() < 0.3)
+                    return (
+                        (n, c, *size),
+                        (k, c // groups, *window),
+                        (pad, stride, dilation, groups, random.random() < 0.3),
+                    )
 
         for trial in range(48):
             dtype = DTYPES[trial % 4]
             x_dims, w_dims, geometry = draw()
             pad, stride, dilation, groups, flipped = geometry
-            desc = Descriptor("Convolution", "cudnnSetConvolutionNdDescriptor", len(pad), ints(pad), ints(stride), ints(dilation),
-                              int(not flipped), CODES[F64 if dtype == F64 else F32])
+            desc = Descriptor(
+                "Convolution", "cudnnSetConvolutionNdDescriptor", len(pad), ints(pad), ints(stride),
+                ints(dilation), int(not flipped), CODES[F64 if dtype == F64 else F32]
+            )
             call("cudnnSetConvolutionGroupCount", desc, groups)
             what = f"convolution {x_dims} {w_dims} {geometry}"
             any_layout = lambda: random.choice(LAYOUTS)
-            x, w = Tensor(noise(*x_dims), dtype, any_layout()), Filter(noise(*w_dims), dtype, random.choice(LAYOUTS[:2]))
+            x, w = Tensor(noise(*x_dims), dtype, any_layout()), Filter(
+                noise(*w_dims), dtype, random.choice(LAYOUTS[:2])
+            )
             leaves = [x.set.clone().requires_grad_(), w.set.clone().requires_grad_()]
             want = exact(*leaves, geometry)
             y_dims = tuple(want.shape)
@@ -1167,18 +1168,26 @@ def test_convolutions(on_simgpu):
                 for activation, function in ((relu, torch.relu), (identity, lambda t: t)):
                     y = Output(y_dims, dtype, any_layout(), 1.0, 0.0)
                     z = Tensor(noise(*y_dims), dtype, any_layout()) if alpha2 else y
-                    call("cudnnConvolutionBiasActivationForward", h, scale(alpha1, dtype), *x, *w, desc, 1, None, c_size_t(0),
-                         scale(alpha2, dtype), *z, *bias, activation, *y)
+                    call(
+                        "cudnnConvolutionBiasActivationForward", h, scale(alpha1, dtype), *x, *w, desc, 1, None,
+                        c_size_t(0), scale(alpha2, dtype), *z, *bias, activation, *y
+                    )
                     added = alpha2 * z.set if alpha2 else 0
                     y.check(f"fused {what}", function(alpha1 * want + added + bias.set), size_y + 4)
             # z may be y.
             y = Tensor(noise(*y_dims), dtype, any_layout())
-            call("cudnnConvolutionBiasActivationForward", h, scale(1.0, dtype), *x, *w, desc, 1, None, c_size_t(0),
-                 scale(0.5, dtype), *y, *bias, relu, *y)
+            call(
+                "cudnnConvolutionBiasActivationForward", h, scale(1.0, dtype), *x, *w, desc, 1, None,
+                c_size_t(0), scale(0.5, dtype), *y, *bias, relu, *y
+            )
             near(f"fused in place {what}", y.read(), (want + 0.5 * y.set + bias.set).relu(), dtype, size_y + 4)
 
             if trial % 8 == 0:
-                for direction, args in (("Forward", (x, w, y)), ("BackwardData", (w, dy, dx)), ("BackwardFilter", (x, dy, dw))):
+                for direction, args in (
+                    ("Forward", (x, w, y)),
+                    ("BackwardData", (w, dy, dx)),
+                    ("BackwardFilter", (x, dy, dw)),
+                ):
                     first, second, third = (t.descriptor for t in args)
                     most = answer(f"cudnnGetConvolution{direction}AlgorithmMaxCount", h, kind=c_int)
                     assert most >= 1
@@ -1215,9 +1224,11 @@ def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
         one, zero = scale(1.0, F32), scale(0.0, F32)
         x, y, flat = Tensor(noise(*dims)), Tensor(noise(*dims)), Tensor(noise(1, 1, 1, 1))
         wrong, deeper = Tensor(noise(2, 4, 4, 4)), Tensor(noise(2, 3, 4, 4, 1))
-        small = Tensor(noise(1, 3, 1, 1))
+        small, stat = Tensor(noise(1, 3, 1, 1).abs()), Tensor(noise(1, 3, 1, 1))
         w = Filter(noise(5, 3, 3, 3))
-        conv = Descriptor("Convolution", "cudnnSetConvolutionNdDescriptor", 2, ints((1, 1)), ints((1, 1)), ints((1, 1)), 1, 0)
+        conv = Descriptor(
+            "Convolution", "cudnnSetConvolutionNdDescriptor", 2, ints((1, 1)), ints((1, 1)), ints((1, 1)), 1, 0
+        )
         pool = Descriptor("Pooling", "cudnnSetPoolingNdDescriptor", 0, 1, 2, ints((2, 2)), ints((0, 0)), ints((2, 2)))
         act = Descriptor("Activation", "cudnnSetActivationDescriptor", 1, 1, 0.0)
         op = Descriptor("OpTensor", "cudnnSetOpTensorDescriptor", 0, 0, 1)
@@ -1243,14 +1254,21 @@ def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
             "cudnnPoolingBackward": (pool, one, *pooled, *pooled, *x, zero, *y),
             "cudnnLRNCrossChannelForward": (lrn, 0, one, *x, zero, *y),
             "cudnnLRNCrossChannelBackward": (lrn, 0, one, *x, *x, *x, zero, *y),
-            "cudnnBatchNormalizationForwardInference":
-                (1, one, zero, *x, *y, small.descriptor, *[small.data] * 4, 1e-5),
+            "cudnnBatchNormalizationForwardInference": (
+                1, one, zero, *x, *y, small.descriptor, *[small.data] * 4, 1e-5
+            ),
+            "cudnnBatchNormalizationForwardTraining": (
+                1, one, zero, *x, *y, *small, small.data, 0.1, stat.data, stat.data, 1e-5, stat.data, stat.data
+            ),
+            "cudnnBatchNormalizationBackward": (
+                1, one, zero, one, zero, *x, *x, *y, *small, stat.data, stat.data, 1e-5, small.data, small.data
+            ),
             "cudnnConvolutionForward": (one, *x, *w, conv, 0, None, bytes_, zero, *out),
             "cudnnConvolutionBackwardData": (one, *w, *out, conv, 0, None, bytes_, zero, *y),
             "cudnnConvolutionBackwardFilter": (one, *x, *out, conv, 0, None, bytes_, zero, *w),
             "cudnnConvolutionBackwardBias": (one, *x, zero, *small),
         }
-        tensors = (x, y, wrong, flat, small, out, pooled, w)
+        tensors = (x, y, wrong, flat, small, stat, out, pooled, w)
 
         def untouched(what):
             assert all(t.unchanged() for t in tensors), what
@@ -1265,7 +1283,10 @@ def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
                 elif isinstance(value, Descriptor) and value.kind == "Filter":
                     replacements += [Filter(noise(5, 2, 3, 3)).descriptor, Descriptor("Filter")]
                 for other in replacements:
-                    if name in ("cudnnScaleTensor", "cudnnSetTensor") and other in (wrong.descriptor, deeper.descriptor):
+                    if name in ("cudnnScaleTensor", "cudnnSetTensor") and other in (
+                        wrong.descriptor,
+                        deeper.descriptor,
+                    ):
                         continue  # any sizes will do
                     changed = [*arguments[:position], other, *arguments[position + 1 :]]
                     got = status(name, h, *changed)
@@ -1274,7 +1295,7 @@ def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
             # No handle, one that nobody made, and one that was destroyed.
             gone = create()
             call("cudnnDestroy", gone)
-            for handle in (None, c_void_p(0xdead0000), gone):
+            for handle in (None, c_void_p(0xDEAD0000), gone):
                 got = status(name, handle, *arguments)
                 same(f"{name} with handle {handle}", got, NOT_INITIALIZED)
                 untouched(name)
@@ -1282,21 +1303,88 @@ def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
             for t in tensors:
                 t.before = t.device.cpu()
 
+        # What batch normalization is told must fit together.
+        plane = Tensor(noise(1, 3, 4, 4).abs())
+        for mode, params, epsilon, mean, inverse in (
+            (0, small, 1e-5, small, small), (1, plane, 1e-5, small, small), (3, small, 1e-5, small, small),
+            (1, small, -1e-5, small, small), (1, small, 1e-5, None, small), (1, small, 1e-5, small, None)
+        ):
+            lone = (mean and mean.data, inverse and inverse.data)
+            got = status(
+                "cudnnBatchNormalizationBackward", h, mode, one, zero, one, zero, *x, *x, *y, *params,
+                stat.data, stat.data, epsilon, *lone
+            )
+            same("gradient of batch normalization", got, BAD_PARAM)
+            for first, second in ((lone, (None, None)), ((None, None), lone)):
+                got = status(
+                    "cudnnBatchNormalizationForwardTraining", h, mode, one, zero, *x, *y, *params, small.data,
+                    0.1, *first, epsilon, *second
+                )
+                same("batch normalization", got, BAD_PARAM)
+        untouched("batch normalization")
+
+        # Recurrent networks: a short or missing weight space, missing or other data, a state of other sizes.
+        dropout = Descriptor("Dropout")
+        call("cudnnSetDropoutDescriptor", dropout, h, c_float(0.0), None, c_size_t(0), c_uint64(0))
+        net = Descriptor("RNN", "cudnnSetRNNDescriptor_v8", 0, 2, 2, 0, 0, 0, 0, 0, 4, 4, 4, 1, dropout, 1)
+        room = answer("cudnnGetRNNWeightSpaceSize", h, net)
+        sequence, longer, wider = (
+            Descriptor("RNNData", "cudnnSetRNNDataDescriptor", 0, 0, steps, 3, width, ints([steps, 2, 1]), None)
+            for steps, width in ((2, 4), (3, 4), (2, 5))
+        )
+        weights, state, other = Tensor(noise(1, 1, 1, 400)), Tensor(noise(1, 3, 4)), Tensor(noise(1, 2, 4))
+        right = [
+            net, 0, None, sequence, x.data, sequence, y.data, *state, None, state.descriptor, None, None,
+            c_size_t(room), weights.data, c_size_t(0), None, c_size_t(0), None
+        ]
+        for position, value in (
+            (0, None), (0, Descriptor("RNN")), (3, None), (3, longer), (3, wider), (4, None), (5, longer),
+            (5, wider), (5, Descriptor("RNNData")), (6, None), (7, None), (7, other.descriptor),
+            (13, c_size_t(room - 4)), (14, None)
+        ):
+            changed = [*right[:position], value, *right[position + 1 :]]
+            same(f"recurrent network, argument {position}", status("cudnnRNNForward", h, *changed), BAD_PARAM)
+        changed = [right[0], 1, *right[2:]]
+        same("training without a reserve space", status("cudnnRNNForward", h, *changed), BAD_PARAM)
+        untouched("recurrent networks")
+        work, reserve = c_size_t(7), c_size_t(7)
+        call("cudnnGetRNNTempSpaceSizes", h, net, 0, sequence, byref(work), byref(reserve))
+        same("inference needs no reserve space", reserve.value, 0)
+        call("cudnnRNNForward", h, *right)
+        y.before = y.device.cpu()
+
         # Indices without room for them.
         for pointer_, room in ((None, 100), (x.data, 3)):
             got = status("cudnnReduceTensor", h, winner, pointer_, c_size_t(room), None, bytes_, one, *x, zero, *flat)
             same("indices", got, BAD_PARAM)
         got = status("cudnnReduceTensor", h, total, None, bytes_, None, bytes_, one, *x, zero, *wrong)
         same("reduction to other sizes", got, BAD_PARAM)
-        same("size without an answer", status("cudnnGetReductionWorkspaceSize", h, total, x.descriptor, flat.descriptor, None), BAD_PARAM)
-        same("wide indices", status("cudnnReduceTensor", h, Descriptor("ReduceTensor", "cudnnSetReduceTensorDescriptor", 3, 0, 1, 1, 1),
-                                    x.data, c_size_t(1000), None, bytes_, one, *x, zero, *flat), NOT_SUPPORTED)
+        same(
+            "size without an answer",
+            status("cudnnGetReductionWorkspaceSize", h, total, x.descriptor, flat.descriptor, None),
+            BAD_PARAM,
+        )
+        same(
+            "wide indices",
+            status(
+                "cudnnReduceTensor", h,
+                Descriptor("ReduceTensor", "cudnnSetReduceTensorDescriptor", 3, 0, 1, 1, 1), x.data,
+                c_size_t(1000), None, bytes_, one, *x, zero, *flat
+            ),
+            NOT_SUPPORTED,
+        )
         same("softmax of an unknown mode", status("cudnnSoftmaxForward", h, 1, 2, one, *x, zero, *y), BAD_PARAM)
         same("softmax of an unknown algorithm", status("cudnnSoftmaxForward", h, 3, 1, one, *x, zero, *y), BAD_PARAM)
-        same("dropout that was never set", status("cudnnDropoutForward", h, Descriptor("Dropout"), *x, *y, x.data, c_size_t(99)),
-             NOT_SUPPORTED)
-        same("spatial transformer that was never set", status("cudnnSpatialTfSamplerForward", h, Descriptor("SpatialTransformer"),
-             one, *x, x.data, zero, *y), BAD_PARAM)
+        same(
+            "dropout that was never set",
+            status("cudnnDropoutForward", h, Descriptor("Dropout"), *x, *y, x.data, c_size_t(99)),
+            NOT_SUPPORTED,
+        )
+        same(
+            "spatial transformer that was never set",
+            status("cudnnSpatialTfSamplerForward", h, Descriptor("SpatialTransformer"), one, *x, x.data, zero, *y),
+            BAD_PARAM,
+        )
         overlapping = Descriptor("Tensor", "cudnnSetTensorNdDescriptor", 0, 4, ints(dims), ints((16, 16, 4, 1)))
         got = status("cudnnTransformTensor", h, one, *x, zero, overlapping, y.data)
         assert got in (BAD_PARAM, NOT_SUPPORTED), got
@@ -1312,8 +1400,8 @@ def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
         """,
     )
     for name in ("cudnnMultiHeadAttnForward", "cudnnIm2Col"):
-        said = re.findall(rf"^gpucompat: refused fn={name} .*$", result.err, re.MULTILINE)
-        assert len(said) == 1 and "reason=" in said[0], said
+        said = re.findall(rf"^gpucompat: warning: fn={name} is not served .*$", result.err, re.MULTILINE)
+        assert len(said) == 1, said
 
 
 def test_handles_streams_and_order(on_simgpu):
