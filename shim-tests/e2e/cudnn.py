@@ -1,7 +1,7 @@
 """cuDNN's legacy API through ctypes, on tensors in device memory, for scripts that run on the simulated GPU.
 
 Functions are looked up in the process first, where libgpucompat.so stands before everything else, then in the
-libcudnn.so.9 that PyTorch has loaded: the functions that gpucompat forwards (descriptors) are not its own.
+libcudnn that PyTorch has loaded: the functions that gpucompat forwards (descriptors) are not its own.
 Everything is compared with double precision on the CPU. `done()` ends a script and tells which functions it called.
 """
 
@@ -27,8 +27,6 @@ SUMS = {F32: 2.0**-24, F64: 2.0**-53, F16: 2.0**-24, BF16: 2.0**-24}
 LAYOUTS = ("nchw", "nhwc", "gaps", "nhwc gaps")
 NAN = float("nan")
 
-SUCCESS, NOT_INITIALIZED, BAD_PARAM, NOT_SUPPORTED = 0, 1001, 2000, 3000
-
 
 class Info(ctypes.Structure):
     """`Dl_info`."""
@@ -39,14 +37,17 @@ class Info(ctypes.Structure):
 PROCESS = ctypes.CDLL(None)
 
 
-def mapped(name):
-    """The path of a library in this process."""
+def mapped(*names):
+    """The path of the library in this process that has one of these names."""
     with open("/proc/self/maps") as maps:
         paths = {line.split()[-1] for line in maps if "/" in line}
-    return next(path for path in paths if os.path.basename(path) == name)
+    return next(path for path in paths if os.path.basename(path) in names)
 
 
-LIBRARY = ctypes.CDLL(mapped("libcudnn.so.9"))
+LIBRARY = ctypes.CDLL(mapped("libcudnn.so.9", "libcudnn.so.8"))
+LIBRARY.cudnnGetVersion.restype = c_size_t
+VERSION = LIBRARY.cudnnGetVersion() // (10000 if LIBRARY.cudnnGetVersion() >= 90000 else 1000)
+SUCCESS, NOT_INITIALIZED, BAD_PARAM, NOT_SUPPORTED = (0, 1001, 2000, 3000) if VERSION >= 9 else (0, 1, 3, 9)
 
 
 def home(function):
