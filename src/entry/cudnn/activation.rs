@@ -16,6 +16,8 @@
 //! Source: <https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-ops-library.html#cudnnactivationforward>.
 
 #![allow(unsafe_code)]
+// Called by the exported functions only, which are unsafe and carry the caller's contract.
+#![allow(clippy::not_unsafe_ptr_arg_deref)]
 
 use std::ffi::{c_int, c_void};
 

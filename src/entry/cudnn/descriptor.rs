@@ -3,6 +3,8 @@
 //! Source: <https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-ops-library.html>.
 
 #![allow(unsafe_code)]
+// Called by the exported functions only, which are unsafe and carry the caller's contract.
+#![allow(clippy::not_unsafe_ptr_arg_deref)]
 
 use std::ffi::{c_int, c_void};
 
@@ -88,6 +90,7 @@ impl TensorDesc {
     }
 
     /// The same layout with this element type.
+    #[must_use]
     pub fn of(self, element: DataType) -> TensorDesc {
         TensorDesc { element, ..self }
     }

@@ -143,12 +143,7 @@ impl<'c> Network<'c> {
         Precision::of(&[self.desc.element])
     }
 
-    fn sequences(
-        &self,
-        name: &'static str,
-        of: &SequenceDesc,
-        data: *const c_void,
-    ) -> Result<Operand, Error> {
+    fn sequences(name: &'static str, of: &SequenceDesc, data: *const c_void) -> Result<Operand, Error> {
         Operand::of(name, TensorDesc { element: of.element, layout: of.layout() }, data)
     }
 
@@ -326,10 +321,10 @@ fn run_forward<R: Real + Plain>(
     let space = network.weight_space(args.weights)?.fetch::<R>(call)?;
     let hx = network.fetch::<R>(network.h("hx", args.h[0], args.h[1])?)?;
     let cx = network.fetch::<R>(network.c("cx", args.c[0], args.c[1])?)?;
-    let x_data = network.sequences("x", x, args.x[1])?.fetch::<R>(call)?;
+    let x_data = Network::sequences("x", x, args.x[1])?.fetch::<R>(call)?;
     let mut hy = network.result::<R>(network.h("hy", args.h[0], args.h[2])?)?;
     let mut cy = network.result::<R>(network.c("cy", args.c[0], args.c[2])?)?;
-    let y_data = network.sequences("y", y, args.y[1])?.result::<R>(call, Scalars::PLAIN)?;
+    let y_data = Network::sequences("y", y, args.y[1])?.result::<R>(call, Scalars::PLAIN)?;
     let elements = desc.rnn.reserve_elements(&x.lengths, x.steps);
     let mut reserve = if training { Some(Reserve::<R>::new(call, args.reserve, elements)?) } else { None };
     call.transfer.wait()?;
@@ -381,11 +376,11 @@ fn run_backward_data<R: Real + Plain>(
     let cx = network.fetch::<R>(network.c("cx", args.c[0], args.c[1])?)?;
     let dhy = network.fetch::<R>(network.h("dhy", args.h[0], args.h[2])?)?;
     let dcy = network.fetch::<R>(network.c("dcy", args.c[0], args.c[2])?)?;
-    let y_data = network.sequences("y", y, args.y[1])?.fetch::<R>(call)?;
-    let dy_data = network.sequences("dy", y, args.y[2])?.fetch::<R>(call)?;
+    let y_data = Network::sequences("y", y, args.y[1])?.fetch::<R>(call)?;
+    let dy_data = Network::sequences("dy", y, args.y[2])?.fetch::<R>(call)?;
     let mut dhx = network.result::<R>(network.h("dhx", args.h[0], args.h[3])?)?;
     let mut dcx = network.result::<R>(network.c("dcx", args.c[0], args.c[3])?)?;
-    let dx_data = network.sequences("dx", x, args.dx[1])?.result::<R>(call, Scalars::PLAIN)?;
+    let dx_data = Network::sequences("dx", x, args.dx[1])?.result::<R>(call, Scalars::PLAIN)?;
     call.transfer.wait()?;
     let (space, hx, cx) = (space.arrived()?, arrived(hx)?, arrived(cx)?);
     let (dhy, dcy, y_data, dy_data) = (arrived(dhy)?, arrived(dcy)?, y_data.arrived()?, dy_data.arrived()?);
@@ -438,8 +433,8 @@ fn run_backward_weights<R: Real + Plain>(
     let (mut reserve, dropout) = Reserve::<R>::fetch(call, args.reserve, elements)?;
     let weights = desc.weights(handle)?;
     let hx = network.fetch::<R>(network.h("hx", args.h[0], args.h[1])?)?;
-    let x_data = network.sequences("x", x, args.x[1])?.fetch::<R>(call)?;
-    let y_data = network.sequences("y", y, args.y[1])?.fetch::<R>(call)?;
+    let x_data = Network::sequences("x", x, args.x[1])?.fetch::<R>(call)?;
+    let y_data = Network::sequences("y", y, args.y[1])?.fetch::<R>(call)?;
     let (data, bytes) = args.dweights;
     let added = Scalars { alpha: 1.0, beta: 1.0 };
     let mut dweights = network.weight_space((data.cast_const(), bytes))?.result::<R>(call, added)?;
