@@ -1301,7 +1301,7 @@ def test_misuse_has_cudnns_statuses_and_writes_nothing(on_simgpu):
             call("cudnnDestroy", gone)
             for handle in (None, c_void_p(0xDEAD0000), gone):
                 got = status(name, handle, *arguments)
-                same(f"{name} with handle {handle}", got, NOT_INITIALIZED)
+                same(f"{name} with handle {handle}", got, BAD_PARAM if handle is None else NOT_INITIALIZED)
                 untouched(name)
             call(name, h, *arguments)
             for t in tensors:

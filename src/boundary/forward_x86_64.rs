@@ -68,7 +68,7 @@ extern "C" fn target(first_argument: *const c_void, slot: &'static Slot) -> *con
 }
 
 fn decide(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {
-    if inside_native() || !registry::is_ours(first_argument) {
+    if inside_native() || !registry::is_ours(first_argument) && !registry::was_ours(first_argument) {
         if let Some(real) = slot.real() {
             return real;
         }

@@ -144,6 +144,43 @@ pub fn may_mean_missing_kernel(library: Library, status: c_int) -> bool {
     .any(|&candidate| candidate as c_int == status)
 }
 
+/// How much a native failure says of missing kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Nothing: the call was wrong, or memory ran out.
+    None,
+    /// The function has no such combination, or no kernel: cuDNN's NOT_SUPPORTED is how one algorithm of many is
+    /// turned down on healthy devices as well.
+    Weak,
+    /// The library has no kernel for this device, or its kernel failed.
+    Strong,
+}
+
+/// What a native status says.
+pub fn evidence(library: Library, status: c_int) -> Evidence {
+    const ARCH_MISMATCH: c_int = CudnnStatus::CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH as c_int;
+    const NOT_SUPPORTED_8: c_int = 9;
+    if !may_mean_missing_kernel(library, status) {
+        return Evidence::None;
+    }
+    let weak = match library {
+        Library::Cudnn if cudnn_major() < 9 => status == NOT_SUPPORTED_8,
+        Library::Cudnn => (3000..=3999).contains(&status) && status != ARCH_MISMATCH,
+        Library::Cublas | Library::CublasLt | Library::Cudart => false,
+    };
+    if weak { Evidence::Weak } else { Evidence::Strong }
+}
+
+/// Whether a library that makes no handle says why, and that it is not for want of kernels: memory, licence, or parts
+/// of the library that do not fit together.
+pub fn explains_missing_handle(library: Library, status: c_int) -> bool {
+    match library {
+        Library::Cudnn if cudnn_major() < 9 => [2, 10, 14].contains(&status),
+        Library::Cudnn => [1002, 1003, 1005, 1008, 4003, 4004].contains(&status),
+        Library::Cublas | Library::CublasLt | Library::Cudart => [3, 16].contains(&status),
+    }
+}
+
 /// The same for cuDNN: NOT_SUPPORTED, EXECUTION_FAILED and what they are subdivided into since version 9, and a
 /// fused kernel that could not be compiled for the device.
 fn cudnn_may_lack_a_kernel(status: c_int, major: usize) -> bool {
@@ -178,6 +215,7 @@ mod tests {
             assert_eq!((cudnn_status(error, 9), cudnn_status(error, 8)), (nine, eight), "{error:?}");
         }
         assert!(cudnn_may_lack_a_kernel(3007, 9) && cudnn_may_lack_a_kernel(6, 8));
+        assert!(explains_missing_handle(Library::Cublas, 3) && !explains_missing_handle(Library::Cublas, 1));
         assert!(!cudnn_may_lack_a_kernel(2000, 9) && !cudnn_may_lack_a_kernel(3, 8));
     }
 

@@ -7,19 +7,18 @@
 //!    served, and native after all if we have no such combination.
 
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::boundary::panic::guard;
-use crate::boundary::status::{Error, SUCCESS, may_mean_missing_kernel};
+use crate::boundary::status::{Error, Evidence, SUCCESS, evidence};
 use crate::handle::registry;
 use crate::log;
 use crate::native::context::Stream;
 use crate::native::find::{Event, Slot};
 use crate::native::inside::{calling_native, inside_native};
 use crate::native::real::clear_missing_kernel_error;
-use crate::policy::learn::{learn, learned};
-use crate::policy::verdict::{Mode, Reason, Verdict, forced_off, native_everywhere, verdict};
+use crate::policy::learn::{any_lesson, learn, learned};
+use crate::policy::verdict::{Mode, Reason, Verdict, forced_off, is_suspect, native_everywhere, verdict};
 
 /// What a served call did, for the log.
 pub struct Served {
@@ -54,7 +53,7 @@ pub fn route(
     if inside_native() {
         return straight_on(slot, native);
     }
-    if native_everywhere(slot.library) && !slot.learned.load(Ordering::Relaxed) && !ours {
+    if native_everywhere(slot.library) && !any_lesson(slot.library) && !ours {
         let Some(real) = slot.real() else { return absent(slot) };
         let status = calling_native(|| native(real));
         if status == SUCCESS || forced_off() {
@@ -92,7 +91,7 @@ pub fn by_owner(
     native: impl Fn(*mut c_void) -> c_int,
     ours: impl FnOnce() -> Result<(), Error>,
 ) -> c_int {
-    if inside_native() || !registry::is_ours(handle) {
+    if inside_native() || !registry::is_ours(handle) && !registry::was_ours(handle) {
         return straight_on(slot, native);
     }
     match guard(slot.name(), ours) {
@@ -138,14 +137,16 @@ fn absent(slot: &'static Slot) -> c_int {
     Error::NotInitialized.status(slot.library)
 }
 
-/// A native call failed: if for want of a kernel, it is served, and the function and types stay with us.
+/// A native call failed: if for want of a kernel, it is served, and the function and types stay with us. If that is
+/// only likely, on a suspect device, this one call is served.
 fn after_native_failure(
     slot: &'static Slot,
     types: impl Fn() -> u32,
     status: c_int,
     serve: impl FnOnce() -> Result<Served, Error>,
 ) -> c_int {
-    if !may_mean_missing_kernel(slot.library, status) || forced_off() {
+    let evidence = evidence(slot.library, status);
+    if evidence == Evidence::None || forced_off() {
         return status;
     }
     let missing_kernel = clear_missing_kernel_error();
@@ -153,9 +154,15 @@ fn after_native_failure(
     if !missing_kernel && !Stream(std::ptr::null_mut()).is_healthy() {
         return status;
     }
+    let plain = missing_kernel || evidence == Evidence::Strong;
+    if !plain && !is_suspect() {
+        return status;
+    }
     match serve_logged(slot, Reason::LearnedFailure(status), serve) {
         Ok(()) => {
-            learn(slot, types(), status);
+            if plain {
+                learn(slot, types(), status);
+            }
             SUCCESS
         }
         // What we cannot serve either keeps the real library's own answer.

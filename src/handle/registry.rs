@@ -21,26 +21,44 @@ pub enum Owner {
     Real,
 }
 
+/// A handle's entry.
+#[derive(Clone)]
+enum Entry {
+    Live(Owner),
+    /// We handed it out, and it was destroyed: it must reach the real library even less than before.
+    Gone,
+}
+
 static OURS: AtomicUsize = AtomicUsize::new(0);
-static OWNERS: RwLock<Option<HashMap<usize, Owner>>> = RwLock::new(None);
+static GONE: AtomicUsize = AtomicUsize::new(0);
+static OWNERS: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);
 
 /// Hands out a handle for `object`; its value is the object's address, unique while it lives.
 pub fn hand_out(object: Object) -> *mut c_void {
     let object = Arc::new(object);
     let handle = Arc::as_ptr(&object).cast_mut().cast();
-    OWNERS.write().get_or_insert_default().insert(handle as usize, Owner::Ours(object));
+    OWNERS.write().get_or_insert_default().insert(handle as usize, Entry::Live(Owner::Ours(object)));
     OURS.fetch_add(1, Ordering::Release);
     handle
 }
 
 /// Remembers a handle that the real library made.
 pub fn note_real(handle: *mut c_void) {
-    OWNERS.write().get_or_insert_default().insert(handle as usize, Owner::Real);
+    OWNERS.write().get_or_insert_default().insert(handle as usize, Entry::Live(Owner::Real));
 }
 
 /// Who `handle` belongs to; `None` for null, destroyed and foreign values.
 pub fn owner(handle: *const c_void) -> Option<Owner> {
-    OWNERS.read().as_ref()?.get(&(handle as usize)).cloned()
+    match OWNERS.read().as_ref()?.get(&(handle as usize))? {
+        Entry::Live(owner) => Some(owner.clone()),
+        Entry::Gone => None,
+    }
+}
+
+/// Whether `handle` was one of ours and has been destroyed.
+pub fn was_ours(handle: *const c_void) -> bool {
+    let gone = |owners: &HashMap<usize, Entry>| matches!(owners.get(&(handle as usize)), Some(Entry::Gone));
+    GONE.load(Ordering::Acquire) > 0 && OWNERS.read().as_ref().is_some_and(gone)
 }
 
 /// Whether `handle` is a live one of ours.
@@ -50,11 +68,17 @@ pub fn is_ours(handle: *const c_void) -> bool {
 
 /// Ends `handle`; its former owner, if it had one.
 pub fn forget(handle: *const c_void) -> Option<Owner> {
-    let former = OWNERS.write().as_mut()?.remove(&(handle as usize));
-    if matches!(former, Some(Owner::Ours(_))) {
+    let mut owners = OWNERS.write();
+    let owners = owners.as_mut()?;
+    let Some(Entry::Live(former)) = owners.get(&(handle as usize)).cloned() else { return None };
+    if matches!(former, Owner::Ours(_)) {
+        owners.insert(handle as usize, Entry::Gone);
         OURS.fetch_sub(1, Ordering::Release);
+        GONE.fetch_add(1, Ordering::Release);
+    } else {
+        owners.remove(&(handle as usize));
     }
-    former
+    Some(former)
 }
 
 #[cfg(test)]
@@ -68,6 +92,7 @@ mod tests {
         assert!(is_ours(handle));
         assert!(matches!(forget(handle), Some(Owner::Ours(_))));
         assert!(!is_ours(handle) && owner(handle).is_none() && forget(handle).is_none());
+        assert!(was_ours(handle));
     }
 
     #[test]

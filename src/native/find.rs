@@ -5,7 +5,7 @@
 //! is never loaded by us: a second copy would have its own state.
 
 use std::ffi::{CStr, c_void};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use crate::platform;
 
@@ -73,8 +73,6 @@ pub struct Slot {
     /// The function's exported name.
     pub symbol: &'static CStr,
     real: AtomicPtr<c_void>,
-    /// Set once any native failure of this function was learned from; see `policy::learn`.
-    pub learned: AtomicBool,
     /// Bit per event that the log tells only once about this function.
     pub told: AtomicU8,
 }
@@ -82,13 +80,7 @@ pub struct Slot {
 impl Slot {
     /// A slot that has found nothing yet.
     pub const fn new(library: Library, symbol: &'static CStr) -> Slot {
-        Slot {
-            library,
-            symbol,
-            real: AtomicPtr::new(std::ptr::null_mut()),
-            learned: AtomicBool::new(false),
-            told: AtomicU8::new(0),
-        }
+        Slot { library, symbol, real: AtomicPtr::new(std::ptr::null_mut()), told: AtomicU8::new(0) }
     }
 
     /// The function's name as text.

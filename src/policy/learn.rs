@@ -1,27 +1,47 @@
 //! What failed native calls taught us, per device, function and element types.
+//!
+//! Functions that hand each other data in a format of their own (cuDNN's recurrent networks, batch normalization and
+//! dropout keep a reserve space between forward and backward calls) are one *family*: they are served together.
 
 use std::collections::HashMap;
 use std::ffi::c_int;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
 use super::verdict::{Reason, Verdict};
 use crate::log;
 use crate::native::context::Device;
-use crate::native::find::Slot;
+use crate::native::find::{LIBRARY_COUNT, Library, Slot};
 
 /// One function, called with one combination of element types (0 where its name says all).
 type Lesson = (Device, &'static str, u32);
 
+/// Beginnings of the names of functions that must be served together.
+const FAMILIES: [&str; 3] = ["cudnnRNN", "cudnnBatchNormalization", "cudnnDropout"];
+
+static LEARNED: [AtomicBool; LIBRARY_COUNT] = [const { AtomicBool::new(false) }; LIBRARY_COUNT];
 static LESSONS: RwLock<Option<HashMap<Lesson, c_int>>> = RwLock::new(None);
+
+/// Whether anything was learned about `library` on any device.
+pub fn any_lesson(library: Library) -> bool {
+    LEARNED[library.index()].load(Ordering::Acquire)
+}
+
+/// What a lesson about a function is filed under.
+fn lesson(device: Device, slot: &Slot, types: u32) -> Lesson {
+    match FAMILIES.into_iter().find(|family| slot.name().starts_with(family)) {
+        Some(family) => (device, family, 0),
+        None => (device, slot.name(), types),
+    }
+}
 
 /// Remembers that `slot` failed natively with `status` for want of a kernel.
 pub fn learn(slot: &'static Slot, types: u32, status: c_int) -> Verdict {
     let verdict = Verdict::compat(Reason::LearnedFailure(status));
     let Ok(device) = Device::current() else { return verdict };
-    LESSONS.write().get_or_insert_default().insert((device, slot.name(), types), status);
-    slot.learned.store(true, Ordering::Release);
+    LESSONS.write().get_or_insert_default().insert(lesson(device, slot, types), status);
+    LEARNED[slot.library.index()].store(true, Ordering::Release);
     let sm = device.sm().unwrap_or(0);
     log::debug(format_args!(
         "verdict fn={} device={} sm={sm} mode=compat reason={}",
@@ -42,10 +62,11 @@ pub fn learn(slot: &'static Slot, types: u32, status: c_int) -> Verdict {
 
 /// What was learned about `slot` with `types` (asked only if something was) on this thread's device.
 pub fn learned(slot: &'static Slot, types: impl Fn() -> u32) -> Option<Verdict> {
-    if !slot.learned.load(Ordering::Acquire) {
+    if !any_lesson(slot.library) {
         return None;
     }
-    let device = Device::current().ok()?;
-    let status = *LESSONS.read().as_ref()?.get(&(device, slot.name(), types()))?;
+    // Asked before the lock is taken: telling types apart takes locks of its own.
+    let lesson = lesson(Device::current().ok()?, slot, types());
+    let status = *LESSONS.read().as_ref()?.get(&lesson)?;
     Some(Verdict::compat(Reason::LearnedFailure(status)))
 }

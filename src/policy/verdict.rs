@@ -104,6 +104,11 @@ pub fn native_everywhere(library: Library) -> bool {
     NATIVE_EVERYWHERE[library.index()].load(Ordering::Relaxed)
 }
 
+/// Whether the current device is one whose kernels must be proven.
+pub fn is_suspect() -> bool {
+    Device::current().and_then(Device::sm).is_ok_and(|sm| sm >= config().min_sm)
+}
+
 /// Whether `FORCE_GPU_COMPAT_PATCHES=0` asks for byte-for-byte pass-through.
 pub fn forced_off() -> bool {
     config().force == Force::Off
@@ -125,6 +130,9 @@ pub fn verdict(library: Library) -> Verdict {
     }
     // The probe runs without the lock (it calls the driver); two threads may both probe, and agree.
     let fresh = judge(library, device);
+    if matches!(fresh.reason, Reason::ProbeFailed(ProbeFailure::Driver(_))) {
+        return announced(library, Some(device), fresh); // out of memory, perhaps: asked again next time
+    }
     VERDICTS.lock().get_or_insert_default().insert((library, device), fresh);
     note_whether_all_are_native(library);
     announced(library, Some(device), fresh)

@@ -11,9 +11,9 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
-use crate::boundary::status::{Error, SUCCESS, cublas_status_name};
+use crate::boundary::status::{Error, SUCCESS, cublas_status_name, explains_missing_handle};
 use crate::handle::object::{Object, State};
-use crate::handle::registry::{Owner, forget, hand_out, note_real, owner};
+use crate::handle::registry::{Owner, forget, hand_out, note_real, owner, was_ours};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::find::{Library, Slot};
 use crate::native::inside::calling_native;
@@ -124,8 +124,7 @@ pub fn create(
         note_real(unsafe { out.read() });
         return Ok(SUCCESS);
     }
-    let memory_or_licence = [3, 16];
-    if memory_or_licence.contains(&status) {
+    if explains_missing_handle(library, status) || library == Library::Cudnn && native.is_none() {
         return Ok(status);
     }
     // No context means no device that we could copy to either: the real library's answer stands.
@@ -151,7 +150,7 @@ pub fn destroy(handle: *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Resul
             Ok(call())
         }
         // Not a handle that was made through us: the real library judges it.
-        (None, Some(call)) if !handle.is_null() => Ok(call()),
+        (None, Some(call)) if !handle.is_null() && !was_ours(handle) => Ok(call()),
         _ => Err(Error::NotInitialized),
     }
 }

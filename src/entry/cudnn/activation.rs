@@ -133,6 +133,11 @@ impl ActivationDesc {
         steps.push(Step { function: self.function(), operands: [value, UNUSED, UNUSED] });
     }
 
+    /// Whether it is max(0, x).
+    pub fn is_relu(self) -> bool {
+        matches!(self, ActivationDesc::Relu { .. })
+    }
+
     /// The engine's function.
     fn function(self) -> Function {
         let clipped = |upper| Function::Relu { lower: 0.0, upper, slope: 0.0 };

@@ -125,6 +125,9 @@ impl Fused {
         ];
         let (activates, adds) = choice(ops, &rows, "bnOps")?;
         let activation = if activates { Some(ActivationDesc::read(activation)?) } else { None };
+        if activation.is_some_and(|activation| !activation.is_relu()) {
+            return Err(Error::NotSupported("batch normalization with an activation other than relu"));
+        }
         Ok(Fused { activation, addend: adds.then_some(addend) })
     }
 }

@@ -39,6 +39,17 @@ pub fn choice<T: Copy>(value: c_int, rows: &[(c_int, T)], argument: &'static str
     rows.iter().find_map(|row| (row.0 == value).then_some(row.1)).ok_or(Error::InvalidValue(argument))
 }
 
+/// `INVALID_VALUE` for a layout whose places do not fit the address space.
+pub fn checked(layout: &Layout, argument: &'static str) -> Result<(), Error> {
+    let product =
+        |numbers: &[usize]| numbers.iter().try_fold(1usize, |product, &number| product.checked_mul(number));
+    let reach = layout.dims().iter().zip(layout.strides()).try_fold(0usize, |reach, (&size, &stride)| {
+        reach.checked_add(size.saturating_sub(1).checked_mul(stride)?)
+    });
+    let elements = product(layout.dims()).filter(|&elements| isize::try_from(elements).is_ok());
+    elements.zip(reach).map(|_| ()).ok_or(Error::InvalidValue(argument))
+}
+
 /// The first `count` of the numbers that a getter wrote.
 pub fn first<'a>(values: &'a [c_int], count: c_int, argument: &'static str) -> Result<&'a [c_int], Error> {
     usize::try_from(count).ok().and_then(|count| values.get(..count)).ok_or(Error::InvalidValue(argument))
@@ -63,6 +74,7 @@ impl TensorDesc {
             &sizes(first(&dims, rank, argument)?, argument)?,
             &sizes(first(&strides, rank, argument)?, argument)?,
         );
+        checked(&layout, argument)?;
         Ok(TensorDesc { element: DataType::from_cudnn(element)?, layout })
     }
 

@@ -1,7 +1,7 @@
 //! Dropout: `y ← x·mask/(1 − p)`, and the random states that dropout descriptors keep.
 //!
-//! The real library would start a kernel to fill the states, which needs a handle of its own; with one of ours the
-//! descriptor's contents are noted here, and the states' memory holds a seed and how many numbers were drawn. A program
+//! The real library starts a kernel to fill the states. Where the policy says compat, or the handle is ours, the
+//! descriptor's contents are noted here instead, and the states' memory holds a seed and how many numbers were drawn. A program
 //! may copy that memory away and back, as cuDNN lets it. The mask goes to the reserve space, a bit an element.
 //! Source: <https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-ops-library.html#cudnnsetdropoutdescriptor>.
 
@@ -26,24 +26,34 @@ use crate::staging::transfer::Contents;
 macro_rules! cudnn_dropout_states_size {
     ($symbol:ident) => {
         export! { $symbol of Cudnn (handle: *mut c_void, bytes: *mut usize)
-        by_owner(handle) $crate::entry::cudnn::dropout::states_size(bytes) }
+        compute($crate::handle::registry::is_ours(handle), 0)
+        serve $crate::entry::cudnn::dropout::states_size(bytes) }
     };
 }
 macro_rules! cudnn_set_dropout_descriptor {
-    ($symbol:ident) => { export! { $symbol of Cudnn (desc: *mut c_void, handle: *mut c_void, probability: f32,
+    ($symbol:ident) => {
+        export! { $symbol of Cudnn (desc: *mut c_void, handle: *mut c_void, probability: f32,
         states: *mut c_void, state_bytes: usize, seed: u64)
-        by_owner(handle) $crate::entry::cudnn::dropout::set(desc, handle, probability, (states, state_bytes), seed) } };
+        compute($crate::handle::registry::is_ours(handle), 0)
+        judging(|status| $crate::entry::cudnn::dropout::natively_set(desc, status))
+        serve $crate::entry::cudnn::dropout::set(desc, handle, probability, (states, state_bytes), seed) }
+    };
 }
 macro_rules! cudnn_restore_dropout_descriptor {
-    ($symbol:ident) => { export! { $symbol of Cudnn (desc: *mut c_void, handle: *mut c_void, probability: f32,
+    ($symbol:ident) => {
+        export! { $symbol of Cudnn (desc: *mut c_void, handle: *mut c_void, probability: f32,
         states: *mut c_void, state_bytes: usize, seed: u64)
-        by_owner(handle) $crate::entry::cudnn::dropout::restore(desc, probability, (states, state_bytes), seed) } };
+        compute($crate::handle::registry::is_ours(handle), 0)
+        judging(|status| $crate::entry::cudnn::dropout::natively_set(desc, status))
+        serve $crate::entry::cudnn::dropout::restore(desc, probability, (states, state_bytes), seed) }
+    };
 }
 macro_rules! cudnn_get_dropout_descriptor {
     ($symbol:ident) => {
         export! { $symbol of Cudnn (desc: *mut c_void, handle: *mut c_void, probability: *mut f32,
         states: *mut *mut c_void, seed: *mut u64)
-        by_owner(handle) $crate::entry::cudnn::dropout::get(desc, probability, states, seed) }
+        compute($crate::handle::registry::is_ours(handle), 0)
+        serve $crate::entry::cudnn::dropout::get(desc, probability, states, seed) }
     };
 }
 macro_rules! cudnn_destroy_dropout_descriptor {
@@ -90,7 +100,7 @@ const MARK: u64 = u64::from_le_bytes(*b"gpucompa");
 const WORDS: usize = 3;
 
 impl DropoutDesc {
-    /// What is known of a descriptor; one that was never set drops nothing.
+    /// What is known of a descriptor. Errors: `NOT_SUPPORTED` for one that the real library has set, or nobody.
     pub fn of(descriptor: *const c_void) -> Result<DropoutDesc, Error> {
         let known = DESCRIPTORS.lock().as_ref().and_then(|known| known.get(&(descriptor as usize)).copied());
         known.ok_or(Error::NotSupported("random states that the native library made"))
@@ -129,9 +139,23 @@ fn note(descriptor: *mut c_void, contents: DropoutDesc) -> Result<(), Error> {
     Ok(())
 }
 
+/// The real library has set a descriptor: what was noted of it before is void.
+pub fn natively_set(descriptor: *mut c_void, status: c_int) -> c_int {
+    if status == SUCCESS {
+        forget(descriptor);
+    }
+    status
+}
+
+fn forget(descriptor: *const c_void) {
+    if let Some(known) = DESCRIPTORS.lock().as_mut() {
+        known.remove(&(descriptor as usize));
+    }
+}
+
 /// Bytes of the states.
-pub fn states_size(bytes: *mut usize) -> Result<(), Error> {
-    super::algorithms::write(bytes, WORDS * size_of::<u64>(), "sizeInBytes").map(|_| ())
+pub fn states_size(bytes: *mut usize) -> Result<Served, Error> {
+    super::algorithms::write(bytes, WORDS * size_of::<u64>(), "sizeInBytes")
 }
 
 /// `cudnnSetDropoutDescriptor`: notes the contents and seeds the states. No states: dropout stays as it is, and
@@ -142,20 +166,21 @@ pub fn set(
     probability: f32,
     (states, bytes): (*mut c_void, usize),
     seed: u64,
-) -> Result<(), Error> {
+) -> Result<Served, Error> {
     let contents = DropoutDesc { probability: probability.into(), states: states as u64, seed };
     if !states.is_null() && bytes < WORDS * size_of::<u64>() {
         return Err(Error::InvalidValue("stateSizeInBytes"));
     }
     note(descriptor, contents)?;
     if states.is_null() {
-        return Ok(());
+        return Ok(Served::nothing());
     }
     let call = Call::on_cudnn(handle)?;
     let (mut words, _) =
         call.transfer.tensor_to_write::<u64>("states", &contents.region(), Contents::Zeros)?;
     words.elements_mut().copy_from_slice(&[MARK, seed, 0]);
-    call.transfer.copy_out("states", words)
+    call.transfer.copy_out("states", words)?;
+    Ok(Served::nothing())
 }
 
 /// `cudnnRestoreDropoutDescriptor`: states that were seeded before, here or elsewhere.
@@ -164,11 +189,12 @@ pub fn restore(
     probability: f32,
     (states, bytes): (*mut c_void, usize),
     seed: u64,
-) -> Result<(), Error> {
+) -> Result<Served, Error> {
     if bytes < WORDS * size_of::<u64>() {
         return Err(Error::InvalidValue("stateSizeInBytes"));
     }
-    note(descriptor, DropoutDesc { probability: probability.into(), states: states as u64, seed })
+    note(descriptor, DropoutDesc { probability: probability.into(), states: states as u64, seed })?;
+    Ok(Served::nothing())
 }
 
 /// `cudnnGetDropoutDescriptor`.
@@ -177,19 +203,17 @@ pub fn get(
     probability: *mut f32,
     states: *mut *mut c_void,
     seed: *mut u64,
-) -> Result<(), Error> {
+) -> Result<Served, Error> {
     use super::algorithms::write;
     let contents = DropoutDesc::of(descriptor)?;
     write(probability, contents.probability as f32, "dropout")?;
     write(states, std::ptr::with_exposed_provenance_mut(contents.states as usize), "states")?;
-    write(seed, contents.seed, "seed").map(|_| ())
+    write(seed, contents.seed, "seed")
 }
 
 /// Forgets a descriptor and lets the real library, whose object it is, end it.
 pub fn destroy(descriptor: *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
-    if let Some(known) = DESCRIPTORS.lock().as_mut() {
-        known.remove(&(descriptor as usize));
-    }
+    forget(descriptor);
     Ok(native.map_or(SUCCESS, |call| call()))
 }
 

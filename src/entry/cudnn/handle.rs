@@ -10,6 +10,7 @@
 use std::ffi::{c_int, c_void};
 
 use crate::boundary::status::{Error, SUCCESS};
+use crate::handle::registry::owner;
 
 macro_rules! cudnn_create {
     ($symbol:ident) => {
@@ -38,7 +39,7 @@ macro_rules! cudnn_get_stream {
 macro_rules! cudnn_query_runtime_error {
     ($symbol:ident) => {
         export! { $symbol of Cudnn (handle: *mut c_void, status: *mut c_int, mode: c_int, tag: *mut c_void)
-        by_owner(handle) $crate::entry::cudnn::handle::query_runtime_error(status, mode, tag) }
+        by_owner(handle) $crate::entry::cudnn::handle::query_runtime_error(handle, status) }
     };
 }
 
@@ -51,7 +52,8 @@ pub fn destroy(handle: *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Resul
 }
 
 /// `cudnnQueryRuntimeError` for one of our handles: its calls have finished, without error, when they return.
-pub fn query_runtime_error(status: *mut c_int, _mode: c_int, _tag: *mut c_void) -> Result<(), Error> {
+pub fn query_runtime_error(handle: *const c_void, status: *mut c_int) -> Result<(), Error> {
+    let _live = owner(handle).ok_or(Error::NotInitialized)?;
     if status.is_null() {
         return Err(Error::InvalidValue("rstatus"));
     }

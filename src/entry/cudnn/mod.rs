@@ -48,6 +48,7 @@ pub mod reduce;
 pub mod rnn;
 pub mod rnn_desc;
 mod rnn_reserve;
+mod rnn_sequences;
 #[macro_use]
 pub mod rnn_spaces;
 #[macro_use]

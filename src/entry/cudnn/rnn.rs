@@ -18,17 +18,18 @@
 use std::ffi::{c_int, c_void};
 
 use gpucompat_engine::{
-    self as engine, DropoutSeed, Layout, Real, RnnStates, RnnStatesMut, RnnTraining, TensorMut, TensorRef,
+    self as engine, DropoutSeed, Layout, Real, RnnStates, RnnStatesMut, RnnTraining,
 };
 
 use super::descriptor::TensorDesc;
 use super::operand::{Arriving, Leaving, Operand, Precision, Scalars, optional, served};
 use super::rnn_desc::{RnnDesc, SequenceDesc};
-use super::rnn_reserve::Reserve;
+use super::rnn_reserve::{Pass, Reserve};
+use super::rnn_sequences::{Sequences, SequencesOut};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::route::Served;
-use crate::staging::host_buffer::{HostBuffer, Plain};
+use crate::staging::host_buffer::Plain;
 
 macro_rules! cudnn_rnn_forward {
     ($symbol:ident) => { export! { $symbol of Cudnn (handle: *mut c_void, rnn_desc: *const c_void, mode: c_int,
@@ -228,58 +229,6 @@ impl<'c> Network<'c> {
     }
 }
 
-/// Sequences that have arrived, spread over [steps, batch, vector].
-struct Sequences<R: Plain> {
-    unpacked: Option<HostBuffer<R>>,
-    layout: Layout,
-}
-
-impl<R: Real + Plain> Sequences<R> {
-    fn unpack(of: &SequenceDesc, arrived: TensorRef<'_, R>) -> Result<Sequences<R>, Error> {
-        if !of.packed() {
-            return Ok(Sequences { unpacked: None, layout: arrived.layout });
-        }
-        let layout = of.unpacked();
-        let mut unpacked = HostBuffer::zeroed(layout.extent())?;
-        engine::unpack_sequences(arrived.data, &of.lengths, of.vector, &mut unpacked);
-        Ok(Sequences { unpacked: Some(unpacked), layout })
-    }
-
-    fn view<'a>(&'a self, arrived: TensorRef<'a, R>) -> TensorRef<'a, R> {
-        self.unpacked.as_ref().map_or(arrived, |values| TensorRef::new(values, self.layout))
-    }
-}
-
-/// A result over [steps, batch, vector], packed at the end where the program wants that.
-struct SequencesOut<'c, R: Plain> {
-    leaving: Leaving<'c, R>,
-    unpacked: Option<HostBuffer<R>>,
-}
-
-impl<'c, R: Real + Plain> SequencesOut<'c, R> {
-    fn new(of: &SequenceDesc, mut leaving: Leaving<'c, R>) -> Result<SequencesOut<'c, R>, Error> {
-        let unpacked = if of.packed() { Some(HostBuffer::zeroed(of.unpacked().extent())?) } else { None };
-        if let Some(padding) = of.padding {
-            leaving.values().fill(R::of(padding));
-        }
-        Ok(SequencesOut { leaving, unpacked })
-    }
-
-    fn view(&mut self, of: &SequenceDesc) -> TensorMut<'_, R> {
-        match &mut self.unpacked {
-            Some(values) => TensorMut::new(values, of.unpacked()),
-            None => self.leaving.view(),
-        }
-    }
-
-    fn store(mut self, of: &SequenceDesc, call: &'c Call) -> Result<(), Error> {
-        if let Some(unpacked) = &self.unpacked {
-            engine::pack_sequences(unpacked, &of.lengths, of.vector, self.leaving.values());
-        }
-        self.leaving.store(call)
-    }
-}
-
 fn arrived<R: Real>(
     arriving: Option<Arriving<'_, R>>,
 ) -> Result<Option<super::operand::Arrived<'_, R>>, Error> {
@@ -317,6 +266,9 @@ fn run_forward<R: Real + Plain>(
     args: &Forward,
 ) -> Result<Served, Error> {
     let (call, desc, x, y) = (network.call, &network.desc, &network.x, &network.y);
+    if training {
+        desc.check_dropout(handle)?;
+    }
     let weights = desc.weights(handle)?;
     let space = network.weight_space(args.weights)?.fetch::<R>(call)?;
     let hx = network.fetch::<R>(network.h("hx", args.h[0], args.h[1])?)?;
@@ -347,7 +299,7 @@ fn run_forward<R: Real + Plain>(
         reserve.as_mut().map(|reserve| RnnTraining { reserve: reserve.values(), dropout }),
     );
     if let Some(reserve) = reserve {
-        reserve.store(call, dropout)?;
+        reserve.store(call, Pass::Forward, dropout)?;
     }
     store(hy, call)?;
     store(cy, call)?;
@@ -369,7 +321,7 @@ fn run_backward_data<R: Real + Plain>(
 ) -> Result<Served, Error> {
     let (call, desc, x, y) = (network.call, &network.desc, &network.x, &network.y);
     let elements = desc.rnn.reserve_elements(&x.lengths, x.steps);
-    let (mut reserve, dropout) = Reserve::<R>::fetch(call, args.reserve, elements)?;
+    let (mut reserve, dropout) = Reserve::<R>::fetch(call, Pass::Forward, args.reserve, elements)?;
     let weights = desc.weights(handle)?;
     let space = network.weight_space(args.weights)?.fetch::<R>(call)?;
     let hx = network.fetch::<R>(network.h("hx", args.h[0], args.h[1])?)?;
@@ -401,7 +353,7 @@ fn run_backward_data<R: Real + Plain>(
         reserve.values(),
         dropout,
     );
-    reserve.store(call, dropout)?;
+    reserve.store(call, Pass::BackwardData, dropout)?;
     store(dhx, call)?;
     store(dcx, call)?;
     dx_data.store(x, call)?;
@@ -430,7 +382,7 @@ fn run_backward_weights<R: Real + Plain>(
 ) -> Result<Served, Error> {
     let (call, desc, x, y) = (network.call, &network.desc, &network.x, &network.y);
     let elements = desc.rnn.reserve_elements(&x.lengths, x.steps);
-    let (mut reserve, dropout) = Reserve::<R>::fetch(call, args.reserve, elements)?;
+    let (mut reserve, dropout) = Reserve::<R>::fetch(call, Pass::BackwardData, args.reserve, elements)?;
     let weights = desc.weights(handle)?;
     let hx = network.fetch::<R>(network.h("hx", args.h[0], args.h[1])?)?;
     let x_data = Network::sequences("x", x, args.x[1])?.fetch::<R>(call)?;

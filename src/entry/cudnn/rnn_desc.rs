@@ -32,6 +32,8 @@ pub struct RnnDesc {
     pub element: DataType,
     /// Dropout between layers; `None` where none is set or needed.
     pub dropout: Option<DropoutDesc>,
+    /// The dropout descriptor, if nothing is known of it and it matters.
+    foreign_dropout: Option<*const c_void>,
     descriptor: *const c_void,
 }
 
@@ -76,7 +78,10 @@ impl RnnDesc {
         if numbers.contains(&0) {
             return Err(Error::InvalidValue(NAME)); // made and never set
         }
-        let known = DropoutDesc::of(dropout).ok().filter(|known| known.probability > 0.0);
+        let known = DropoutDesc::of(dropout).ok();
+        let foreign = known.is_none() && !dropout.is_null() && layers > 1;
+        let foreign_dropout = foreign.then_some(dropout);
+        let known = known.filter(|known| known.probability > 0.0);
         let rnn = Rnn {
             cell: choice(cell, &cells, NAME)?,
             bias: choice(bias, &biases, NAME)?,
@@ -96,7 +101,7 @@ impl RnnDesc {
             return Err(Error::InvalidValue("inputSize without an input matrix"));
         }
         let dropout = known.filter(|_| rnn.layers > 1);
-        Ok(RnnDesc { rnn, element: DataType::from_cudnn(element)?, dropout, descriptor })
+        Ok(RnnDesc { rnn, element: DataType::from_cudnn(element)?, dropout, foreign_dropout, descriptor })
     }
 
     /// Directions of a layer.
@@ -105,6 +110,18 @@ impl RnnDesc {
             RnnDirection::Unidirectional => 1,
             RnnDirection::Bidirectional => 2,
         }
+    }
+
+    /// `NOT_SUPPORTED` if training would have to draw from random states that the real library made.
+    pub fn check_dropout(&self, handle: *mut c_void) -> Result<(), Error> {
+        let Some(dropout) = self.foreign_dropout.filter(|_| !is_ours(handle)) else { return Ok(()) };
+        let (mut probability, mut states, mut seed) = (0f32, std::ptr::null_mut(), 0u64);
+        ask!(cudnnGetDropoutDescriptor for "dropoutDesc", dropout => *const c_void, handle => *mut c_void,
+            &raw mut probability => *mut f32, &raw mut states => *mut *mut c_void, &raw mut seed => *mut u64)?;
+        if probability > 0.0 {
+            return Err(Error::NotSupported("dropout whose random states the native library made"));
+        }
+        Ok(())
     }
 
     /// Where the weights lie that a program has put into the weight space of a handle: where we said, or where

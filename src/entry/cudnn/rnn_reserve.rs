@@ -13,7 +13,25 @@ use crate::staging::host_buffer::Plain;
 use crate::staging::tensor::TensorRegion;
 use crate::staging::transfer::{Contents, Staged};
 
-const MARK: u64 = u64::from_le_bytes(*b"gpurnn-1");
+/// The pass that has filled a reserve space last: the backward data pass leaves the gates' gradients where the gates
+/// were, so it cannot run twice, and the weights' gradients come after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Forward, in training.
+    Forward,
+    /// Backward data.
+    BackwardData,
+}
+
+impl Pass {
+    fn mark(self) -> u64 {
+        u64::from_le_bytes(match self {
+            Pass::Forward => *b"gpurnn-f",
+            Pass::BackwardData => *b"gpurnn-b",
+        })
+    }
+}
+
 /// Mark, seed, offset, elements.
 const WORDS: usize = 4;
 const HEADER_BYTES: usize = 64;
@@ -39,17 +57,20 @@ impl<'c, R: Real + Plain> Reserve<'c, R> {
         Reserve::open(call, space, elements, Contents::Zeros)
     }
 
-    /// What the forward call has left, and its dropout.
+    /// What a pass has left, and its dropout.
     pub fn fetch(
         call: &'c Call,
+        left_by: Pass,
         space: (*mut c_void, usize),
         elements: usize,
     ) -> Result<(Reserve<'c, R>, DropoutSeed), Error> {
         let reserve = Reserve::open(call, space, elements, Contents::Fetched)?;
         call.transfer.wait()?;
         let &[mark, seed, offset, count] = reserve.header.elements() else { return Err(Error::Internal) };
-        if mark != MARK || count != elements as u64 {
-            return Err(Error::NotSupported("a reserve space that another library has filled"));
+        if mark != left_by.mark() || count != elements as u64 {
+            return Err(Error::NotSupported(
+                "a reserve space that another library, or another pass, has filled",
+            ));
         }
         Ok((reserve, DropoutSeed { seed, offset }))
     }
@@ -78,9 +99,9 @@ impl<'c, R: Real + Plain> Reserve<'c, R> {
     }
 
     /// Puts it back.
-    pub fn store(mut self, call: &'c Call, dropout: DropoutSeed) -> Result<(), Error> {
+    pub fn store(mut self, call: &'c Call, pass: Pass, dropout: DropoutSeed) -> Result<(), Error> {
         let count = self.values.elements().len() as u64;
-        self.header.elements_mut().copy_from_slice(&[MARK, dropout.seed, dropout.offset, count]);
+        self.header.elements_mut().copy_from_slice(&[pass.mark(), dropout.seed, dropout.offset, count]);
         call.transfer.copy_out("reserveSpace", self.header)?;
         call.transfer.copy_out("reserveSpace", self.values)
     }

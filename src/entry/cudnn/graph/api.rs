@@ -20,14 +20,14 @@ use cudarc::cudnn::sys::{
 use super::attributes::check_set;
 use super::node::{Node, Planned, Shared, Value, find, forget, record};
 use super::{own, run};
-use crate::boundary::status::{Error, SUCCESS, may_mean_missing_kernel};
+use crate::boundary::status::{Error, Evidence, SUCCESS, evidence};
 use crate::entry::call::Call;
 use crate::entry::route::Served;
 use crate::handle::registry::is_ours;
 use crate::native::find::{Library, Slot};
 use crate::native::real::clear_missing_kernel_error;
 use crate::policy::learn::learn;
-use crate::policy::verdict::{Mode, verdict};
+use crate::policy::verdict::{Mode, is_suspect, verdict};
 
 macro_rules! cudnn_backend_create {
     ($symbol:ident) => {
@@ -70,6 +70,14 @@ macro_rules! cudnn_backend_execute {
         compute($crate::entry::cudnn::graph::api::is_own_plan(handle, plan),
             $crate::entry::cudnn::graph::api::signature(plan))
         serve $crate::entry::cudnn::graph::api::execute(handle, plan, pack) }
+    };
+}
+
+macro_rules! cudnn_backend_cuda_graph {
+    ($symbol:ident) => {
+        export! { $symbol of Cudnn (handle: *mut c_void, plan: *mut c_void, pack: *mut c_void, graph: *mut c_void)
+        compute($crate::entry::cudnn::graph::api::is_own_plan(handle, plan), 0)
+        serve $crate::entry::cudnn::graph::api::refuse_cuda_graph() }
     };
 }
 
@@ -215,37 +223,52 @@ pub fn finalize(descriptor: *mut c_void, native: Native<'_>) -> Result<c_int, Er
         return Ok(SUCCESS);
     }
     let status = native();
-    let mut node = node.lock();
-    if status == SUCCESS {
-        node.finalized = true;
-        if node.is(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
-            node.graph = Some(own::plan(&node));
-        }
-        return Ok(status);
+    if status != SUCCESS {
+        return Ok(if becomes_ours(&node, status) { SUCCESS } else { status });
     }
-    Ok(if becomes_ours(&mut node, status) { SUCCESS } else { status })
+    let mut node = node.lock();
+    node.finalized = true;
+    if node.is(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
+        node.graph = Some(own::plan(&node));
+    } else if node.is(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
+        && let Some(graph) = graph_of(&node)
+    {
+        graph.made.store(true, Ordering::Relaxed);
+    }
+    Ok(status)
 }
 
 /// A plan that the real library could not make becomes ours if it failed for want of a kernel: its status says so
-/// plainly, or it was the last that the heuristics had to offer. A single NOT_SUPPORTED is how healthy devices turn
-/// down one engine of many.
-fn becomes_ours(node: &mut Node, status: c_int) -> bool {
+/// plainly; or, on a suspect device, none could be made and it was the last that the heuristics had to offer. A single
+/// NOT_SUPPORTED is how healthy devices turn down one engine of many.
+fn becomes_ours(node: &Shared, status: c_int) -> bool {
     static EXECUTE: Slot = Slot::new(Library::Cudnn, c"cudnnBackendExecute");
-    if !node.is(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
-        || !may_mean_missing_kernel(Library::Cudnn, status)
-    {
-        return false;
-    }
-    let Some(graph) = graph_of(node) else { return false };
+    let evidence = evidence(Library::Cudnn, status);
+    let graph = {
+        let node = node.lock();
+        let plan = node.is(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+        graph_of(&node).filter(|_| plan && evidence != Evidence::None)
+    };
+    let Some(graph) = graph else { return false };
     let Ok(lowered) = &graph.lowered else { return false };
     let failed = graph.failed.fetch_add(1, Ordering::Relaxed) + 1;
-    if !clear_missing_kernel_error() && failed < graph.offered.load(Ordering::Relaxed) {
+    let plain = clear_missing_kernel_error() || evidence == Evidence::Strong;
+    let none_left = !graph.made.load(Ordering::Relaxed)
+        && failed >= graph.offered.load(Ordering::Relaxed)
+        && is_suspect();
+    if !plain && !none_left {
         return false;
     }
     learn(&EXECUTE, lowered.signature, status);
+    let mut node = node.lock();
     node.ours = true;
     node.finalized = true;
     true
+}
+
+/// A plan of ours is not put into a CUDA graph: nothing of it runs on the device.
+pub fn refuse_cuda_graph() -> Result<Served, Error> {
+    Err(Error::NotSupported("a plan of the host's in a CUDA graph"))
 }
 
 /// Whether a plan must not reach the real library.
@@ -268,6 +291,9 @@ pub fn execute(handle: *mut c_void, plan: *const c_void, pack: *const c_void) ->
     let graph = planned.lowered.as_ref().map_err(|&error| error)?;
     let (ids, addresses) = {
         let pack = pack.lock();
+        if pack.value(Name::CUDNN_ATTR_VARIANT_PACK_OVERRIDE_UNIQUE_IDS as c_int).is_some() {
+            return Err(Error::NotSupported("a variant pack with shapes of its own"));
+        }
         let words = |name| pack.words(name);
         (words(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS), words(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS))
     };

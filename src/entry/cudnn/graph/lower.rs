@@ -12,7 +12,7 @@ use super::operation::Operation;
 use super::read::read as read_operation;
 use crate::boundary::args::DataType;
 use crate::boundary::status::Error;
-use crate::entry::cudnn::descriptor::TensorDesc;
+use crate::entry::cudnn::descriptor::{TensorDesc, checked};
 
 /// Where a tensor's elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Graph {
     pub operations: Vec<Operation>,
     /// The log's words.
     pub text: String,
-    /// A number for operations and types.
+    /// A number for operations, types and sizes.
     pub signature: u32,
 }
 
@@ -107,6 +107,7 @@ fn read(node: &Node) -> Result<GraphTensor, Error> {
     let id = ids.first().ok_or(Error::InvalidValue("CUDNN_ATTR_TENSOR_UNIQUE_ID"))?;
     let element = DataType::from_cudnn(node.code(Name::CUDNN_ATTR_TENSOR_DATA_TYPE, -1))?;
     let desc = TensorDesc { element, layout: Layout::new(&dims, &strides) };
+    checked(&desc.layout, "tensor dimensions")?;
     Ok(GraphTensor { id: *id as i64, desc, place })
 }
 
@@ -129,7 +130,9 @@ pub fn lower(operations: &[Shared]) -> Result<Graph, Error> {
     }
     let kinds = operations.iter().map(|operation| operation.name().bytes().map(u32::from).sum::<u32>());
     let types = tensors.iter().map(|tensor| tensor.desc.element as u32 + 1);
-    let signature = kinds.chain(types).fold(17u32, |sum, part| sum.wrapping_mul(31).wrapping_add(part));
+    let sizes = tensors.iter().flat_map(|tensor| tensor.desc.layout.dims()).map(|&size| size as u32);
+    let signature =
+        kinds.chain(types).chain(sizes).fold(17u32, |sum, part| sum.wrapping_mul(31).wrapping_add(part));
     Ok(Graph { tensors, operations, text, signature })
 }
 

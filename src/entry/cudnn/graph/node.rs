@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use cudarc::cudnn::sys::{
     cudnnBackendAttributeName_t as Name, cudnnBackendAttributeType_t as Type,
@@ -40,6 +40,8 @@ pub struct Planned {
     pub offered: AtomicI64,
     /// Plans that the real library could not make.
     pub failed: AtomicI64,
+    /// Whether it could make one.
+    pub made: AtomicBool,
 }
 
 /// The elements of an attribute.
@@ -104,7 +106,9 @@ impl Value {
             return Err(Error::InvalidValue("arrayOfElements"));
         }
         let size = count.checked_mul(element_bytes(of)).ok_or(Error::InvalidValue("elementCount"))?;
-        let mut bytes = vec![0u8; size];
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).map_err(|_| Error::AllocFailed)?;
+        bytes.resize(size, 0u8);
         // SAFETY: not null if there are elements; the caller owes `count` readable elements of this type.
         unsafe { std::ptr::copy_nonoverlapping(elements.cast::<u8>(), bytes.as_mut_ptr(), size) };
         if of != Type::CUDNN_TYPE_BACKEND_DESCRIPTOR as c_int {
@@ -163,6 +167,11 @@ impl Node {
                 (&[a, b, c, d], false) => i32::from_ne_bytes([a, b, c, d]).into(),
                 (&[a, b, c, d, e, f, g, h], true) => f64::from_ne_bytes([a, b, c, d, e, f, g, h]),
                 (&[a, b, c, d, e, f, g, h], false) => i64::from_ne_bytes([a, b, c, d, e, f, g, h]) as f64,
+                (fraction, _) if fraction.len() == 16 => {
+                    let part =
+                        |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| i64::from_ne_bytes(*bytes));
+                    part(&fraction[..8]) as f64 / part(&fraction[8..]) as f64
+                }
                 _ => f64::NAN,
             })
             .collect()
@@ -188,7 +197,11 @@ impl Node {
     pub fn sizes(&self, name: Name) -> Result<Vec<usize>, Error> {
         self.numbers(name)
             .into_iter()
-            .map(|number| if number < 0.0 { Err(Error::InvalidValue("size")) } else { Ok(number as usize) })
+            .map(|number| match number {
+                number if number < 0.0 || number.is_nan() => Err(Error::InvalidValue("size")),
+                number if number.fract() != 0.0 => Err(Error::NotSupported("a size that is no whole number")),
+                number => Ok(number as usize),
+            })
             .collect()
     }
 }

@@ -8,7 +8,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use cudarc::cudnn::sys::{
     cudnnBackendAttributeName_t as Name, cudnnBackendDescriptorType_t as Kind,
@@ -24,7 +24,12 @@ use crate::boundary::status::Error;
 /// The graph of an operation graph descriptor.
 pub fn plan(node: &Node) -> Arc<Planned> {
     let lowered = lower(&node.nodes(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS));
-    Arc::new(Planned { lowered, offered: AtomicI64::new(0), failed: AtomicI64::new(0) })
+    Arc::new(Planned {
+        lowered,
+        offered: AtomicI64::new(0),
+        failed: AtomicI64::new(0),
+        made: AtomicBool::new(false),
+    })
 }
 
 /// Fails with `error` unless the attribute is set to a finalized descriptor of this kind.
