@@ -109,7 +109,7 @@ def theirs(direction, layout, n, c, k, groups, x, w, stride, pad, dilation):
     }[direction]
 
 ratios = {}
-print(f"{'network':>17} {'':7} {'n':>2} {'c':>4} → {'k':<4} {'x':>7} {'w':>5} {'s':>2} {'d':>2} {'g':>3} {'engine':>8} {'PyTorch':>8} {'ratio':>6}   (GFLOP/s)")
+print(f"{'network':>21} {'':7} {'n':>2} {'c':>4} → {'k':<4} {'x':>7} {'w':>5} {'s':>2} {'d':>2} {'g':>3} {'engine':>8} {'PyTorch':>8} {'ratio':>6}   (GFLOP/s)")
 for number, (network, direction, layout, *numbers) in enumerate(layers):
     if only not in network:
         continue
@@ -119,7 +119,7 @@ for number, (network, direction, layout, *numbers) in enumerate(layers):
     seconds = [min(pair) for pair in zip(*((ours(number), best(run)) for _ in range(2)))]
     mine, other = (flops / second / 1e9 for second in seconds)
     ratios.setdefault(network, []).append(mine / other)
-    print(f"{network:>17} {direction:7} {n:>2} {c:>4} → {k:<4} {x:>7} {w:>5} {stride:>2} {dilation:>2} {groups:>3} {mine:8.1f} {other:8.1f} {mine / other:6.2f}", flush=True)
+    print(f"{network:>21} {direction:7} {n:>2} {c:>4} → {k:<4} {x:>7} {w:>5} {stride:>2} {dilation:>2} {groups:>3} {mine:8.1f} {other:8.1f} {mine / other:6.2f}", flush=True)
 mean = lambda values: math.exp(sum(map(math.log, values)) / len(values))
 for network, values in ratios.items():
     print(f"geometric mean {network}: {mean(values):.2f}")

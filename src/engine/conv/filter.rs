@@ -1,8 +1,9 @@
 //! Backward filter: `dw[g, k, (c,t)] = Σ_p dy[g, k, p]·window[g, (c,t), p]` over all positions p of dy.
 //!
 //! Where the filter is too small to give many tiles, the positions are cut into spans that are summed each
-//! for itself and then added in order.
+//! for itself and then added in order. Depthwise convolutions are no products; see [`super::filter_depthwise`].
 
+use super::filter_depthwise::Gradient;
 use super::image::{Image, Lines, Order};
 use super::operand::{Matrix, Operand, Places};
 use super::plan::{self, View};
@@ -29,6 +30,12 @@ pub fn backward<R: Real>(
     let (input, filter, output) = (View::of(&x.layout), View::of(&dw.layout), View::of(&dy.layout));
     let gather = plan::forward(conv, x.layout.rank(), &filter, &output);
     let (channels, outputs) = (input.channels / conv.groups, output.channels / conv.groups);
+    if channels == 1 {
+        if let Some(gradient) = Gradient::of((x.data, input), (dy.data, output), &gather) {
+            gradient.run(dw.data, filter.image_stride);
+            return ConvKernel::Depthwise;
+        }
+    }
     let channels_last = output.is_channels_last();
     let order = if channels_last { Order::ChannelsFastest } else { Order::TapsFastest };
     let image = Image::new(x.data, input, channels, order, &gather);

@@ -12,15 +12,19 @@
 //! to each other (NCHW), channels where those do (NHWC).
 
 mod channels_raw;
+mod correlate_raw;
 mod direct;
 mod filter;
+mod filter_depthwise;
 mod gather;
 mod image;
+mod lanes;
 mod micro_raw;
 mod operand;
 mod plan;
 mod planes_raw;
 mod product_raw;
+mod transpose_raw;
 
 use crate::tensor::{Layout, Real, TensorMut, TensorRef};
 use plan::View;

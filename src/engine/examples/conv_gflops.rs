@@ -161,6 +161,11 @@ fn layers() -> Vec<Layer> {
     layers.extend(hifigan());
     layers.extend(trained().map(data));
     layers.extend(trained().map(filter));
+    let depthwise = || mobilenet().into_iter().filter(|layer| layer.groups > 1);
+    for (network, order) in [("depthwise-filter", Order::Nchw), ("depthwise-filter-nhwc", Order::Nhwc)] {
+        let direction = Direction::Filter;
+        layers.extend(depthwise().map(|layer| Layer { network, direction, order, ..layer }));
+    }
     layers
 }
 

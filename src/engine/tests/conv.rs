@@ -115,6 +115,57 @@ fn large_convolutions_cross_tiles_panels_and_blocks() {
     });
 }
 
+/// Depthwise convolutions whose filter's gradient crosses tiles, spans and blocks of channels, along one to
+/// three axes, with several outputs a channel; the last reaches further than a tile.
+fn depthwise() -> Vec<Case> {
+    let volume = Problem {
+        x: [9, 11, 70],
+        w: [2, 3, 3],
+        y: [10, 11, 34],
+        pad: [1, 1, 0],
+        ..plane(1, [17, 17, 17], [1, 1], 1, 1).problem
+    };
+    let line = |problem: Problem| Case { problem: Problem { x: [1, 1, 5000], ..problem }, rank: 3 };
+    let base = plane(2, [3, 6, 3], [1, 1], 1, 1).problem;
+    vec![
+        plane(7, [20, 20, 20], [61, 53], 3, 1),
+        plane(3, [5, 35, 5], [90, 41], 5, 2),
+        plane(3, [1, 9, 1], [14, 15], 7, 1),
+        plane(2, [33, 33, 33], [7, 7], 3, 1),
+        Case { problem: Problem { stride: [1, 1, 2], ..volume }, rank: 5 },
+        line(Problem { w: [1, 1, 16], y: [1, 1, 4970], dilation: [1, 1, 2], flip: true, ..base }),
+        line(Problem { w: [1, 1, 2], y: [1, 1, 900], dilation: [1, 1, 4100], ..base }),
+    ]
+}
+
+#[test]
+fn gradients_of_depthwise_filters_agree_in_every_layout() {
+    with_random(|random| {
+        for (number, case) in depthwise().iter().enumerate() {
+            for arrangement in ARRANGEMENTS {
+                let layouts = [case.x(), case.w(), case.y()].map(|dims| arrange(random, &dims, arrangement));
+                let [x, dy] = [case.problem.x_len(), case.problem.y_len()].map(|n| random.numbers(n));
+                let expected = backward_filter(&case.problem, &x, &dy);
+                check_filter::<f32>(case, &layouts, [&x, &dy], &expected);
+                if number > 2 {
+                    check_filter::<f64>(case, &layouts, [&x, &dy], &expected);
+                }
+            }
+        }
+    });
+}
+
+/// The gradient of a filter.
+fn check_filter<R: Real>(case: &Case, layouts: &[Layout; 3], [x, dy]: [&[f64]; 2], expected: &[Expected]) {
+    let [at_x, at_w, at_y] = *layouts;
+    let (x, dy, mut dw) = (lay::<R>(x, &at_x), lay::<R>(dy, &at_y), output::<R>(&at_w));
+    let (x, dy) = (TensorRef::new(&x, at_x), TensorRef::new(&dy, at_y));
+    let kernel = conv_backward_filter(&case.conv(), x, dy, TensorMut::new(&mut dw, at_w));
+    let far = case.problem.dilation[2] > 4000;
+    assert_eq!(kernel.name(), if far { "conv_im2col" } else { "conv_depthwise" }, "{case:?}");
+    compare("dw", case, &dw, &at_w, expected);
+}
+
 /// Bits of the three results of a problem in packed and channels-last tensors.
 fn bits(case: &Case) -> [Vec<u32>; 3] {
     let mut random = Random(12345);
@@ -140,6 +191,9 @@ fn bits(case: &Case) -> [Vec<u32>; 3] {
 #[test]
 fn little_scratch_memory_means_many_tiles_and_the_same_numbers() {
     let whole: Vec<_> = large().iter().map(bits).collect();
+    // The cuts of a depthwise filter's gradient follow from the shapes alone.
+    let few = &depthwise()[..6];
+    let filters: Vec<_> = few.iter().map(|case| bits(case)[1].clone()).collect();
     let before = scratch_bytes();
     set_scratch_bytes(4096);
     with_random(|random| {
@@ -151,6 +205,10 @@ fn little_scratch_memory_means_many_tiles_and_the_same_numbers() {
     for (case, [dx, _, y]) in large().iter().zip(whole) {
         let [again_dx, _, again_y] = bits(case);
         assert!(again_y == y && again_dx == dx, "{case:?}");
+    }
+    for (case, dw) in few.iter().zip(filters) {
+        let [_, again, _] = bits(case);
+        assert!(again == dw, "{case:?}");
     }
     set_scratch_bytes(before);
 }
@@ -165,6 +223,7 @@ fn one_two_and_three_threads_give_the_same_bits() {
         // Enough work for many tasks and, in the filter's gradient, for many sums.
         cases.extend([plane(4, [40, 70, 1], [43, 39], 3, 1), plane(4, [64, 40, 4], [44, 40], 3, 2)]);
         cases.extend([line(64, 48, 1600, 16, 8), plane(4, [60, 60, 60], [40, 40], 3, 1)]);
+        cases.extend(depthwise());
         let bits = cases.iter().flat_map(bits).flatten().flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
         std::fs::write(std::env::var("GPUCOMPAT_TEST_OUT").unwrap(), bits).unwrap();
         return;
