@@ -30,11 +30,11 @@ pub fn backward<R: Real>(
     let (input, filter, output) = (View::of(&x.layout), View::of(&dw.layout), View::of(&dy.layout));
     let gather = plan::forward(conv, x.layout.rank(), &filter, &output);
     let (channels, outputs) = (input.channels / conv.groups, output.channels / conv.groups);
-    if channels == 1 {
-        if let Some(gradient) = Gradient::of((x.data, input), (dy.data, output), &gather) {
-            gradient.run(dw.data, filter.image_stride);
-            return ConvKernel::Depthwise;
-        }
+    let depthwise =
+        (channels == 1).then(|| Gradient::of((x.data, input), (dy.data, output), &gather)).flatten();
+    if let Some(gradient) = depthwise {
+        gradient.run(dw.data, filter.image_stride);
+        return ConvKernel::Depthwise;
     }
     let channels_last = output.is_channels_last();
     let order = if channels_last { Order::ChannelsFastest } else { Order::TapsFastest };

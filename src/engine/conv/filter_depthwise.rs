@@ -3,17 +3,20 @@
 //!
 //! Output channels are taken [`LANES`] at a time, positions tile by tile. Both operands of a tile are copied
 //! with their channels side by side, x with its padding, so that the sums need know neither layouts nor
-//! borders. Tiles are put together to spans, each with sums of its own that are added in order at the end;
+//! borders. Where channels lie together in memory as well, a task takes many of them tile by tile, so that it
+//! reads what lies together at one time. Tiles are put together to spans, each with sums of its own that are added in order at the end;
 //! all cuts follow from the shapes alone, so that nothing else changes a bit.
 
 use super::correlate_raw::{Boxes, correlate};
 use super::lanes::{Channels, LANES, Padding, Region};
-use super::plan::{AXES, Gather, View};
+use super::plan::{AXES, Gather, Tap, View};
 use crate::tensor::Real;
 use crate::{scratch, threads};
 
 /// The most elements that are copied at a time: they stay in the second-level cache.
 const COPIED: usize = 1 << 16;
+/// The most elements of all channels of a tile where they lie together: they stay there as well.
+const NEAR: usize = 1 << 17;
 /// Multiplications that make a task worth handing out.
 const WORTH: usize = 1 << 20;
 /// Tasks that the work is cut into if each of them is worth it.
@@ -56,7 +59,8 @@ impl<'a, R: Real> Gradient<'a, R> {
             let (mut low, mut high) = (1, gather.output.counts[axis + 1].max(1));
             while low < high {
                 gradient.tile[axis] = (low + high).div_ceil(2);
-                if gradient.copied() <= COPIED {
+                let near = !gradient.is_channels_last() || gradient.copied() / LANES * dy.1.channels <= NEAR;
+                if gradient.copied() <= COPIED && near {
                     low = gradient.tile[axis];
                 } else {
                     high = gradient.tile[axis] - 1;
@@ -65,6 +69,11 @@ impl<'a, R: Real> Gradient<'a, R> {
             gradient.tile[axis] = low;
         }
         (gradient.copied() <= COPIED).then_some(gradient)
+    }
+
+    /// Whether channels lie together in both operands.
+    fn is_channels_last(&self) -> bool {
+        self.x.view.is_channels_last() && self.dy.view.is_channels_last()
     }
 
     /// Positions of x that a tile's windows reach over.
@@ -81,18 +90,26 @@ impl<'a, R: Real> Gradient<'a, R> {
     /// Writes dw: output channel k and tap t at `k·image_stride` and the tap's place.
     pub fn run(&self, dw: &mut [R], image_stride: usize) {
         let (outputs, taps) = (self.dy.view.channels, &self.gather.taps);
-        let [images, depths, heights, columns] = self.gather.output.counts;
-        let across = [0, 1, 2].map(|axis| [depths, heights, columns][axis].div_ceil(self.tile[axis]));
-        let (blocks, tiles) = (outputs.div_ceil(LANES), images * across.iter().product::<usize>());
-        let work = LANES * self.gather.output.len() * taps.len();
-        let spans = (work / WORTH).min(TASKS.div_ceil(blocks)).min(tiles).max(1);
+        let counts = self.gather.output.counts;
+        let across = [0, 1, 2].map(|axis| counts[axis + 1].div_ceil(self.tile[axis]));
+        let (blocks, tiles) = (outputs.div_ceil(LANES), counts[0] * across.iter().product::<usize>());
+        let work = self.gather.output.len() * outputs.next_multiple_of(LANES) * taps.len();
+        let tasks = (work / WORTH).clamp(1, TASKS);
+        // Blocks of channels that a task takes, and spans of tiles.
+        let together =
+            if self.is_channels_last() { blocks.div_ceil(tasks.div_ceil(tiles.max(1))) } else { 1 };
+        let spans = tasks.div_ceil(blocks.div_ceil(together)).min(tiles).max(1);
         let matrix = taps.len() * LANES;
         let mut sums = vec![R::ZERO; spans * blocks * matrix];
-        threads::for_each_chunk(&mut sums, matrix, |first, sums| {
-            let task = first / matrix;
-            let (span, block) = (task / blocks, task % blocks);
-            let lanes = block * LANES..((block + 1) * LANES).min(outputs);
-            self.sum(lanes, span * tiles / spans..(span + 1) * tiles / spans, across, sums);
+        let groups = blocks.div_ceil(together);
+        let mut parts: Vec<&mut [R]> = Vec::with_capacity(spans * groups);
+        for span in sums.chunks_mut(blocks * matrix) {
+            parts.extend(span.chunks_mut(together * matrix));
+        }
+        threads::for_each_chunk(&mut parts, 1, |task, parts| {
+            let (span, first) = (task / groups, task % groups * together);
+            let tiles = span * tiles / spans..(span + 1) * tiles / spans;
+            parts.iter_mut().for_each(|sums| self.sum(first, tiles.clone(), across, sums));
         });
         for k in 0..outputs {
             for (t, tap) in taps.iter().enumerate() {
@@ -103,43 +120,59 @@ impl<'a, R: Real> Gradient<'a, R> {
         }
     }
 
-    /// Adds the products of some tiles to the sums of some output channels.
-    fn sum(
-        &self,
-        lanes: std::ops::Range<usize>,
-        tiles: std::ops::Range<usize>,
-        across: [usize; AXES],
-        sums: &mut [R],
-    ) {
-        let [_, depths, heights, columns] = self.gather.output.counts;
+    /// Adds the products of some tiles to the sums of some blocks of output channels.
+    fn sum(&self, block: usize, tiles: std::ops::Range<usize>, across: [usize; AXES], sums: &mut [R]) {
+        let (matrix, outputs) = (self.gather.taps.len() * LANES, self.dy.view.channels);
         let per_image: usize = across.iter().product();
-        // The padding of a tile that is the whole image is the same for every image.
+        // The padding of a tile that is the whole image is the same for every image and channel.
         let padding = if per_image == 1 { Padding::IsClear } else { Padding::Clear };
-        let step = self.gather.step;
         scratch::with(self.copied(), |scratch: &mut [R]| {
             scratch.fill(R::ZERO);
             for tile in tiles {
                 let (image, tile) = (tile / per_image, tile % per_image);
                 let at = [tile / (across[1] * across[2]), tile / across[2] % across[1], tile % across[2]];
-                let first = [0, 1, 2].map(|axis| at[axis] * self.tile[axis]);
-                let counts =
-                    [0, 1, 2].map(|axis| self.tile[axis].min([depths, heights, columns][axis] - first[axis]));
-                let sizes = self.reached(counts);
-                let (input, rest) = scratch.split_at_mut(sizes.iter().product::<usize>() * LANES);
-                let gradient = &mut rest[..counts.iter().product::<usize>() * LANES];
-                let origin = [0, 1, 2].map(|axis| (first[axis] * step[axis]) as isize + self.least[axis]);
-                let region = Region { image, first: origin, counts: sizes };
-                self.x.copy(lanes.clone(), region, padding, input);
-                let region = Region { image, first: first.map(|index| index as isize), counts };
-                self.dy.copy(lanes.clone(), region, padding, gradient);
-                let strides = [sizes[1] * sizes[2] * LANES, sizes[2] * LANES, LANES];
-                let place = |tap: &super::plan::Tap| {
-                    (0..AXES).map(|axis| (tap.offset[axis] - self.least[axis]) as usize * strides[axis]).sum()
-                };
-                let offsets: Vec<usize> = self.gather.taps.iter().map(place).collect();
-                let steps = [0, 1, 2].map(|axis| step[axis] * strides[axis]);
-                correlate(Boxes { input, offsets: &offsets, steps, gradient, counts }, sums);
+                let tile = self.tile(image, at);
+                for (number, sums) in sums.chunks_mut(matrix).enumerate() {
+                    let first = (block + number) * LANES;
+                    let lanes = first..(first + LANES).min(outputs);
+                    let (input, rest) = scratch.split_at_mut(tile.input.elements());
+                    let gradient = &mut rest[..tile.gradient.elements()];
+                    self.x.copy(lanes.clone(), tile.input, padding, input);
+                    self.dy.copy(lanes, tile.gradient, padding, gradient);
+                    let (offsets, steps, counts) = (&tile.offsets, tile.steps, tile.gradient.counts);
+                    correlate(Boxes { input, offsets, steps, gradient, counts }, sums);
+                }
             }
         });
     }
+
+    /// The tile at these coordinates of an image.
+    fn tile(&self, image: usize, at: [usize; AXES]) -> Tile {
+        let step = self.gather.step;
+        let first = [0, 1, 2].map(|axis| at[axis] * self.tile[axis]);
+        let left = [0, 1, 2].map(|axis| self.gather.output.counts[axis + 1] - first[axis]);
+        let counts = [0, 1, 2].map(|axis| self.tile[axis].min(left[axis]));
+        let sizes = self.reached(counts);
+        let origin = [0, 1, 2].map(|axis| (first[axis] * step[axis]) as isize + self.least[axis]);
+        let strides = [sizes[1] * sizes[2] * LANES, sizes[2] * LANES, LANES];
+        let place = |tap: &Tap| {
+            (0..AXES).map(|axis| (tap.offset[axis] - self.least[axis]) as usize * strides[axis]).sum()
+        };
+        Tile {
+            input: Region { image, first: origin, counts: sizes },
+            gradient: Region { image, first: first.map(|index| index as isize), counts },
+            offsets: self.gather.taps.iter().map(place).collect(),
+            steps: [0, 1, 2].map(|axis| step[axis] * strides[axis]),
+        }
+    }
+}
+
+/// What is copied for a tile, and how the copies are read.
+struct Tile {
+    input: Region,
+    gradient: Region,
+    /// Where each tap's first position starts in the copy of the input.
+    offsets: Vec<usize>,
+    /// Elements of it from one position of the gradient to the next.
+    steps: [usize; AXES],
 }

@@ -1,7 +1,7 @@
 //! Tensors cut for depthwise convolutions: channels by [`LANES`], positions by tiles, each copied to scratch
 //! memory with its channels side by side, whatever the tensor's layout.
 
-use super::operand::{clear_run, copy_strided};
+use super::operand::{clear_run, copy_run};
 use super::plan::{AXES, View};
 use super::transpose_raw::transpose;
 use crate::tensor::Real;
@@ -40,10 +40,19 @@ pub struct Region {
     pub counts: [usize; AXES],
 }
 
+impl Region {
+    /// Elements of its copy.
+    pub fn elements(&self) -> usize {
+        self.counts.iter().product::<usize>() * LANES
+    }
+}
+
 /// Where the lanes of a copy come from: places of each lane's image.
 struct Lanes {
     places: [usize; LANES],
     count: usize,
+    /// The farthest of them.
+    farthest: usize,
     /// Whether they lie next to each other.
     together: bool,
 }
@@ -59,12 +68,17 @@ impl<R: Real> Channels<'_, R> {
         let count = lanes.len();
         let places: [usize; LANES] = std::array::from_fn(|lane| place(lane.min(count - 1)));
         let together = places[..count].windows(2).all(|pair| pair[1] == pair[0] + 1);
-        let lanes = Lanes { places, count, together };
-        let [depths, heights, width] = region.counts;
+        let farthest = places.into_iter().max().unwrap_or(0);
+        let lanes = Lanes { places, count, farthest, together };
+        let [depths, rows, columns] = region.counts;
+        let (heights, width, size) = if self.is_one_run(&region) {
+            (1, rows * columns, rows * columns)
+        } else {
+            (rows, columns, view.sizes[2])
+        };
         // Columns `before..until` lie inside.
         let before = ((-region.first[2]).max(0) as usize).min(width);
-        let until =
-            (view.sizes[2] as isize - region.first[2]).clamp(before as isize, width as isize) as usize;
+        let until = (size as isize - region.first[2]).clamp(before as isize, width as isize) as usize;
         let column = region.first[2].max(0) as usize * view.strides[2];
         let inside = |axis: usize, step: usize| {
             let index = region.first[axis] + step as isize;
@@ -89,6 +103,16 @@ impl<R: Real> Channels<'_, R> {
         }
     }
 
+    /// Whether the rows of a region are whole rows of the tensor without a gap between them.
+    fn is_one_run(&self, region: &Region) -> bool {
+        let (view, [_, heights, width]) = (&self.view, region.counts);
+        let rows = 0..=view.sizes[1] as isize - heights as isize;
+        region.first[2] == 0
+            && width == view.sizes[2]
+            && view.strides[1] == width * view.strides[2]
+            && rows.contains(&region.first[1])
+    }
+
     /// Copies a run of columns, the first `place` elements from each lane's start.
     fn run(&self, lanes: &Lanes, place: usize, run: &mut [R]) {
         let stride = self.view.strides[2];
@@ -96,11 +120,15 @@ impl<R: Real> Channels<'_, R> {
         if lanes.together {
             let first = lanes.places[0] + place;
             for (column, target) in run.chunks_exact_mut(LANES).enumerate() {
-                copy_strided(self.data, first + column * stride, 1, &mut target[..lanes.count]);
+                let source = &self.data[first + column * stride..];
+                match lanes.count {
+                    LANES => target.copy_from_slice(&source[..LANES]),
+                    count => copy_run(&source[..count], &mut target[..count]),
+                }
             }
         } else if stride == 1 || columns == 1 {
-            let rows = lanes.places.map(|lane| &self.data[lane + place..lane + place + columns]);
-            transpose(&rows[..lanes.count], run);
+            let rows = lanes.places.map(|lane| lane + place);
+            transpose(self.data, &rows[..lanes.count], lanes.farthest + place, run);
         } else {
             for (column, target) in run.chunks_exact_mut(LANES).enumerate() {
                 let place = place + column * stride;

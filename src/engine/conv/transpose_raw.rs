@@ -8,30 +8,30 @@ use crate::tensor::Real;
 /// Rows and columns of a square: it fits the smallest vector registers.
 const SQUARE: usize = 4;
 
-/// `columns[i·LANES + l] = rows[l][i]`, for at most [`LANES`] rows as long as there are columns; elements of
-/// the lanes beyond are left.
-pub fn transpose<R: Real>(rows: &[&[R]], columns: &mut [R]) {
+/// `columns[i·LANES + l] = data[rows[l] + i]`, for at most [`LANES`] rows as long as there are columns;
+/// elements of the lanes beyond are left. `farthest` is no less than any of the rows.
+pub fn transpose<R: Real>(data: &[R], rows: &[usize], farthest: usize, columns: &mut [R]) {
     let count = columns.len() / LANES;
-    assert!(rows.len() <= LANES && rows.iter().all(|row| row.len() == count));
+    assert!(rows.len() <= LANES && farthest + count <= data.len(), "a row ends beyond its tensor");
     let squares = if count < SQUARE { 0 } else { rows.len() / SQUARE };
-    for (number, rows) in rows.chunks_exact(SQUARE).take(squares).enumerate() {
-        let sources = [rows[0].as_ptr(), rows[1].as_ptr(), rows[2].as_ptr(), rows[3].as_ptr()];
-        let mut column = 0;
-        while column < count {
-            // The last square overlaps the one before.
-            let first = column.min(count - SQUARE);
-            // SAFETY: `first + SQUARE ≤ count`, every row has `count` elements, and `columns` has `count`
-            // columns of LANES elements, of which those from `number · SQUARE` on are at least SQUARE.
+    for column in (0..count).step_by(SQUARE) {
+        // The last square overlaps the one before.
+        let first = column.min(count.saturating_sub(SQUARE));
+        for (number, rows) in rows.chunks_exact(SQUARE).take(squares).enumerate() {
+            assert!(rows.iter().all(|&row| row <= farthest));
+            // SAFETY: `first + SQUARE ≤ count` where there are squares, so that each row has SQUARE elements
+            // from there on by both assertions; `columns` has `count` columns of LANES elements, of which
+            // those from `number · SQUARE` on are at least SQUARE.
             unsafe {
                 let target = columns.as_mut_ptr().add(first * LANES + number * SQUARE);
-                square(sources.map(|row| row.add(first)), target);
+                let row = |number: usize| data.as_ptr().add(rows[number] + first);
+                square([row(0), row(1), row(2), row(3)], target);
             }
-            column += SQUARE;
         }
     }
-    for (lane, row) in rows.iter().enumerate().skip(squares * SQUARE) {
+    for (lane, &row) in rows.iter().enumerate().skip(squares * SQUARE) {
         let targets = columns.iter_mut().skip(lane).step_by(LANES);
-        targets.zip(*row).for_each(|(target, &element)| *target = element);
+        targets.zip(&data[row..row + count]).for_each(|(target, &element)| *target = element);
     }
 }
 
@@ -58,11 +58,10 @@ mod tests {
     fn any_number_of_rows_and_columns_is_transposed() {
         for lanes in 1..=LANES {
             for count in 0..11 {
-                let rows: Vec<Vec<f32>> =
-                    (0..lanes).map(|lane| (0..count).map(|i| (lane * 100 + i) as f32).collect()).collect();
-                let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+                let data: Vec<f32> = (0..lanes * 100).map(|index| index as f32).collect();
+                let rows: Vec<usize> = (0..lanes).map(|lane| lane * 100).collect();
                 let mut columns = vec![-1.0; count * LANES];
-                transpose(&rows, &mut columns);
+                transpose(&data, &rows, (lanes - 1) * 100, &mut columns);
                 for (index, &element) in columns.iter().enumerate() {
                     let (column, lane) = (index / LANES, index % LANES);
                     let want = if lane < lanes { (lane * 100 + column) as f32 } else { -1.0 };
