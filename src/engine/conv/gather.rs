@@ -6,6 +6,7 @@ use super::image::{Image, Order, Positions};
 use super::operand::{Matrix, Places};
 use super::plan::{self, Gather, View};
 use super::product_raw::{Shape, Target, product, write_run};
+use super::small_planes;
 use super::{Conv, ConvKernel, kernel};
 use crate::gemm::block_raw::SharedOutput;
 use crate::tensor::{Real, TensorMut, TensorRef};
@@ -121,7 +122,13 @@ impl<R: Real> Operands<'_, R> {
         } else if self.is_direct() {
             let Operands { groups, data, input, filter, shared, output } = *self;
             let part = Direct { groups, data, input, filter, shared, output, gather };
-            if channels_raw::takes(&part) { channels_raw::run(&part) } else { part.run() }
+            if channels_raw::takes(&part) {
+                channels_raw::run(&part);
+            } else if small_planes::takes(&part) {
+                small_planes::run(&part);
+            } else {
+                part.run();
+            }
         } else {
             self.multiply(gather, if fits { Copying::Allowed } else { Copying::TooLarge });
         }

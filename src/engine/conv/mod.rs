@@ -24,7 +24,9 @@ mod operand;
 mod plan;
 mod planes_raw;
 mod product_raw;
+mod small_planes;
 mod transpose_raw;
+mod windows_raw;
 
 use crate::tensor::{Layout, Real, TensorMut, TensorRef};
 use plan::View;

@@ -25,7 +25,7 @@ pub fn transpose<R: Real>(data: &[R], rows: &[usize], farthest: usize, columns: 
             unsafe {
                 let target = columns.as_mut_ptr().add(first * LANES + number * SQUARE);
                 let row = |number: usize| data.as_ptr().add(rows[number] + first);
-                square([row(0), row(1), row(2), row(3)], target);
+                square([row(0), row(1), row(2), row(3)], target, LANES);
             }
         }
     }
@@ -35,18 +35,42 @@ pub fn transpose<R: Real>(data: &[R], rows: &[usize], farthest: usize, columns: 
     }
 }
 
-/// Four columns of four rows, [`LANES`] apart.
+/// `rows[l·count + i] = columns[i·LANES + l]` for `count` columns and [`LANES`] rows.
+pub fn transpose_back<R: Real>(columns: &[R], rows: &mut [R]) {
+    let count = columns.len() / LANES;
+    assert!(columns.len() == count * LANES && rows.len() == columns.len());
+    if count < SQUARE {
+        for (index, &element) in columns.iter().enumerate() {
+            rows[index % LANES * count + index / LANES] = element;
+        }
+        return;
+    }
+    for column in (0..count).step_by(SQUARE) {
+        // The last square overlaps the one before.
+        let first = column.min(count - SQUARE);
+        for lane in (0..LANES).step_by(SQUARE) {
+            // SAFETY: `first + SQUARE ≤ count` and `lane + SQUARE ≤ LANES`: the square lies inside both.
+            unsafe {
+                let source = |number: usize| columns.as_ptr().add((first + number) * LANES + lane);
+                let target = rows.as_mut_ptr().add(lane * count + first);
+                square([source(0), source(1), source(2), source(3)], target, count);
+            }
+        }
+    }
+}
+
+/// Four columns of four rows, `pitch` apart.
 ///
 /// # Safety
 /// Four elements from each pointer on are valid to read; of `target`, four at each of four columns to write.
 #[inline]
-unsafe fn square<R: Real>(rows: [*const R; SQUARE], target: *mut R) {
+unsafe fn square<R: Real>(rows: [*const R; SQUARE], target: *mut R, pitch: usize) {
     // SAFETY: the caller owes it; an array has its elements' alignment.
     let [a, b, c, d] = rows.map(|row| unsafe { row.cast::<[R; SQUARE]>().read() });
     for column in 0..SQUARE {
         let whole = [a[column], b[column], c[column], d[column]];
         // SAFETY: the caller owes it.
-        unsafe { target.add(column * LANES).cast::<[R; SQUARE]>().write(whole) };
+        unsafe { target.add(column * pitch).cast::<[R; SQUARE]>().write(whole) };
     }
 }
 
@@ -68,6 +92,18 @@ mod tests {
                     assert_eq!(element, want, "{lanes} rows, {count} columns");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn transposing_back_undoes_it() {
+        for count in 0..11 {
+            let data: Vec<f64> = (0..LANES * count).map(|index| index as f64).collect();
+            let rows: Vec<usize> = (0..LANES).map(|lane| lane * count).collect();
+            let (mut columns, mut back) = (vec![-1.0; data.len()], vec![-1.0; data.len()]);
+            transpose(&data, &rows, (LANES - 1) * count, &mut columns);
+            transpose_back(&columns, &mut back);
+            assert_eq!(back, data);
         }
     }
 }

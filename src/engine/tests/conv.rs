@@ -155,6 +155,25 @@ fn gradients_of_depthwise_filters_agree_in_every_layout() {
     });
 }
 
+#[test]
+fn depthwise_convolutions_of_small_planes_agree_in_every_layout() {
+    let volume = plane(2, [18, 18, 18], [1, 1], 1, 1).problem;
+    let volume = Problem { x: [3, 6, 5], w: [2, 3, 1], y: [4, 3, 5], pad: [1, 1, 0], ..volume };
+    with_random(|random| {
+        for case in [
+            plane(2, [33, 33, 33], [7, 7], 3, 1),
+            plane(3, [11, 33, 11], [15, 17], 5, 2),
+            plane(1, [16, 16, 16], [2, 3], 3, 1),
+            Case { problem: Problem { stride: [1, 2, 1], ..volume }, rank: 5 },
+        ] {
+            for arrangement in ARRANGEMENTS {
+                check::<f32>(random, &case, [arrangement; 3]);
+                check::<f64>(random, &case, [Arrangement::Packed, Arrangement::Packed, arrangement]);
+            }
+        }
+    });
+}
+
 /// The gradient of a filter.
 fn check_filter<R: Real>(case: &Case, layouts: &[Layout; 3], [x, dy]: [&[f64]; 2], expected: &[Expected]) {
     let [at_x, at_w, at_y] = *layouts;
