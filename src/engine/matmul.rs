@@ -91,12 +91,12 @@ mod tests {
         let c_layout = Layout::packed(&[2, 3, 4, 6]);
         let mut c = vec![f64::NAN; c_layout.extent()];
         matmul(TensorRef::new(&a, a_layout), TensorRef::new(&b, b_layout), TensorMut::new(&mut c, c_layout));
-        for position in 0..c_layout.elements() {
+        for (position, &got) in c.iter().enumerate() {
             let [outer, batch, row, col, ..] = c_layout.index_of(position);
             let sum: f64 = (0..5)
                 .map(|k| a[a_layout.place(&[outer, batch, row, k])] * b[b_layout.place(&[0, batch, k, col])])
                 .sum();
-            assert_eq!(c[position], sum);
+            assert_eq!(got, sum);
         }
     }
 }

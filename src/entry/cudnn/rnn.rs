@@ -17,9 +17,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use gpucompat_engine::{
-    self as engine, DropoutSeed, Layout, Real, RnnStates, RnnStatesMut, RnnTraining,
-};
+use gpucompat_engine::{self as engine, DropoutSeed, Layout, Real, RnnStates, RnnStatesMut, RnnTraining};
 
 use super::descriptor::TensorDesc;
 use super::operand::{Arriving, Leaving, Operand, Precision, Scalars, optional, served};
