@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|conv|operators]…
+# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|conv|operators|vocoder]…
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -12,6 +12,8 @@ usage: scripts/bench.sh [benchmark …]
   conv       the engine's convolutions beside PyTorch's (oneDNN) on the CPU, same threads, layer by layer;
              BENCH_THREADS sets how many, BENCH_CONV=resnet picks networks by name
   operators  PyTorch's operators and whole models on the simulated GPU beside device="cpu", in one process
+  vocoder    5 s of audio by a HiFi-GAN generator: by cuDNN's entry points, by CPU kernels behind the operator layer, each
+             beside device="cpu" in one process; results compared
 END
 }
 
@@ -136,15 +138,27 @@ bench_operators() {
     GPU_COMPAT_QUIET=1 on_simgpu "$python" -W ignore "$ROOT/scripts/bench-operators.py" --threads "$(nproc)"
 }
 
+bench_vocoder() {
+    local python provider
+    build_shim
+    build_simgpu
+    python=$(venv "$TORCH_DEFAULT")
+    for provider in library cpu; do
+        say "HiFi-GAN V1, GPU_COMPAT_CUDNN=$provider, device simulated, $(nproc) threads"
+        GPU_COMPAT_QUIET=1 GPU_COMPAT_CUDNN=$provider on_simgpu "$python" -W ignore "$ROOT/scripts/bench-vocoder.py" \
+            --threads "$(nproc)"
+    done
+}
+
 benchmarks=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') benchmarks=(overhead gemm conv operators) ;;
+'') benchmarks=(overhead gemm conv operators vocoder) ;;
 esac
 need_build_tools
 for benchmark in "${benchmarks[@]}"; do
     case $benchmark in
-    overhead | gemm | conv | operators) "bench_$benchmark" ;;
+    overhead | gemm | conv | operators | vocoder) "bench_$benchmark" ;;
     *) usage >&2; die "unknown benchmark: $benchmark" ;;
     esac
 done

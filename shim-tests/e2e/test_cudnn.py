@@ -271,7 +271,7 @@ for there, labels_there in ((lambda t: t.cuda(), flat.cuda()), (lambda t: t.toli
     F.ctc_loss(yours.log_softmax(-1), labels_there, there(lengths), there(label_lengths), blank=0).backward()
     mine = activations.clone().requires_grad_()
     F.ctc_loss(mine.log_softmax(-1), flat, lengths, label_lengths, blank=0).backward()
-    close("gradient", yours.grad, mine.grad, 1e-5)
+    close("gradient", yours.grad, mine.grad, 1e-4)
 mine = activations.clone().requires_grad_()
 F.ctc_loss(mine.log_softmax(-1), flat, lengths, label_lengths, blank=0, reduction="sum").backward()
 yours = activations.cuda().requires_grad_()
@@ -279,7 +279,7 @@ loss = F.ctc_loss(yours.log_softmax(-1), flat, lengths, label_lengths, blank=0, 
 loss.backward()
 want = F.ctc_loss(activations.log_softmax(-1), flat, lengths, label_lengths, blank=0, reduction="sum")
 close("loss", loss, want, 1e-5)
-close("gradient", yours.grad, mine.grad, 1e-5)
+close("gradient", yours.grad, mine.grad, 1e-4)
 """,
         "cudnnCTCLoss",
         "cudnnCTCLoss_v8",

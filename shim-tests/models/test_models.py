@@ -1,5 +1,7 @@
 """Real models with random weights: forward and a training step on the device, against the CPU run."""
 
+import pathlib
+
 import pytest
 
 COMPARE = """
@@ -46,9 +48,10 @@ def compare(model, loss, inputs, tolerance=2e-3):
 """
 
 
-def passes(on_simgpu, script):
-    result = on_simgpu(COMPARE + script + '\nprint("ok")\n', HF_HUB_OFFLINE="1")
+def passes(on_simgpu, script, **environment):
+    result = on_simgpu(COMPARE + script + '\nprint("ok")\n', HF_HUB_OFFLINE="1", **environment)
     assert result.status == 0 and result.out.splitlines()[-1] == "ok", result
+    return result
 
 
 @pytest.mark.parametrize("name, size", [("resnet18", 64), ("mobilenet_v3_small", 64), ("vit_b_16", 224)])
@@ -226,6 +229,37 @@ want, got = mel(wave), copy.deepcopy(mel).cuda()(wave.cuda()).cpu()
 assert torch.allclose(got, want, rtol=1e-3, atol=1e-3)
 """,
     )
+
+
+def test_networks_through_cudnns_entry_points(on_simgpu):
+    result = passes(
+        on_simgpu,
+        """
+import torchvision
+from diffusers import UNet2DModel
+model = torchvision.models.resnet18(weights=None)
+compare(model, lambda m, x: m(x).pow(2).mean(), torch.randn(4, 3, 64, 64), tolerance=5e-3)
+compare(model.eval(), lambda m, x: m(x).pow(2).mean(), torch.randn(2, 3, 64, 64))
+unet = UNet2DModel(sample_size=16, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(16, 32),
+                   norm_num_groups=8, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+                   up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8)
+inputs = (torch.randn(2, 3, 16, 16), torch.tensor([3, 77]))
+compare(unet, lambda m, x: m(x[0], x[1]).sample.pow(2).mean(), inputs)
+""",
+        GPU_COMPAT_CUDNN="library",
+        GPU_COMPAT_DEBUG="1",
+    )
+    for served in ("ops=conv_forward", "ops=conv_backward_data", "ops=conv_backward_filter",
+                   "fn=cudnnBatchNormalizationForwardTrainingEx", "fn=cudnnBatchNormalizationBackwardEx"):
+        assert served in result.err, served
+    assert "operator=aten::convolution treatment=equivalent" not in result.err
+
+
+def test_a_vocoder_through_cudnns_entry_points(on_simgpu):
+    script = str(pathlib.Path(__file__).parents[2] / "scripts/bench-vocoder.py")
+    result = on_simgpu(script, "--channels", "64", "--seconds", "1", GPU_COMPAT_CUDNN="library", GPU_COMPAT_DEBUG="1")
+    assert result.status == 0 and "ratio" in result.out, result
+    assert "ops=conv_backward_data" in result.err and "ops=conv_forward" in result.err, result
 
 
 def test_a_detector_with_default_boxes(on_simgpu):

@@ -48,7 +48,7 @@ macro_rules! export {
                 || $types,
                 |real| {
                     // SAFETY: `real` is the native definition of this very symbol, called with the caller's
-                    // own arguments; the ABI tests compare this signature with cudarc's.
+                    // own arguments, whose types restate NVIDIA's declaration (cudarc has it as well).
                     let status = unsafe { ::std::mem::transmute::<*mut ::std::ffi::c_void, Real>(real)($($arg),*) };
                     $(let status = $judge(status);)?
                     status

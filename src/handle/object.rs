@@ -1,4 +1,4 @@
-//! What a handle of ours stands for: the state that cuBLAS keeps in a handle.
+//! What a handle of ours stands for: the state that cuBLAS keeps in a handle; of it cuDNN's have the stream.
 //!
 //! Source: <https://docs.nvidia.com/cuda/cublas/#cublas-helper-function-reference>.
 

@@ -23,7 +23,7 @@ pub enum RealError {
 fn ask<T: Default>(slot: &Slot, handle: *mut c_void) -> Result<T, RealError> {
     type Getter = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
     let address = slot.real().ok_or(RealError::Missing)?;
-    // SAFETY: every slot below names a getter of the form `cublasStatus_t f(handle, T *out)`.
+    // SAFETY: every slot below names a getter of the form `status f(handle, T *out)`.
     let getter: Getter = unsafe { std::mem::transmute(address) };
     let mut value = T::default();
     let out = (&raw mut value).cast();
