@@ -6,7 +6,8 @@
 use std::ffi::c_int;
 
 use cudarc::cublas::sys::{
-    cublasComputeType_t as ComputeType, cublasOperation_t as Operation, cudaDataType_t as CudaType,
+    cublasComputeType_t as ComputeType, cublasDiagType_t as DiagType, cublasFillMode_t as FillMode,
+    cublasOperation_t as Operation, cudaDataType_t as CudaType,
 };
 use cudarc::cudnn::sys::cudnnDataType_t as CudnnType;
 
@@ -54,6 +55,44 @@ impl Op {
     /// Whether rows and columns swap.
     pub fn transposes(self) -> bool {
         self != Op::N
+    }
+}
+
+/// Which triangle of a matrix is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uplo {
+    /// The lower one.
+    Lower,
+    /// The upper one.
+    Upper,
+}
+
+impl Uplo {
+    /// From a `cublasFillMode_t`; `CUBLAS_FILL_MODE_FULL` is no triangle and INVALID_VALUE.
+    pub fn from_c(value: c_int, argument: &'static str) -> Result<Uplo, Error> {
+        [(FillMode::CUBLAS_FILL_MODE_LOWER, Uplo::Lower), (FillMode::CUBLAS_FILL_MODE_UPPER, Uplo::Upper)]
+            .into_iter()
+            .find_map(|(c, uplo)| (c as c_int == value).then_some(uplo))
+            .ok_or(Error::InvalidValue(argument))
+    }
+}
+
+/// Whether a triangular matrix has ones on its diagonal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diag {
+    /// The stored elements count.
+    NonUnit,
+    /// Ones; the stored elements are not read.
+    Unit,
+}
+
+impl Diag {
+    /// From a `cublasDiagType_t`.
+    pub fn from_c(value: c_int, argument: &'static str) -> Result<Diag, Error> {
+        [(DiagType::CUBLAS_DIAG_NON_UNIT, Diag::NonUnit), (DiagType::CUBLAS_DIAG_UNIT, Diag::Unit)]
+            .into_iter()
+            .find_map(|(c, diag)| (c as c_int == value).then_some(diag))
+            .ok_or(Error::InvalidValue(argument))
     }
 }
 
@@ -207,6 +246,8 @@ mod tests {
     fn unknown_operations_are_invalid_and_unknown_types_not_supported() {
         assert_eq!(Op::from_c(3, "transa"), Err(Error::InvalidValue("transa")));
         assert_eq!(Op::from_c(-1, "transa"), Err(Error::InvalidValue("transa")));
+        assert_eq!(Uplo::from_c(2, "uplo"), Err(Error::InvalidValue("uplo")));
+        assert_eq!(Diag::from_c(2, "diag"), Err(Error::InvalidValue("diag")));
         assert_eq!(DataType::from_c(999), Err(Error::NotSupported("data type")));
         assert_eq!(Compute::from_c(0), Err(Error::NotSupported("compute type")));
     }
@@ -214,6 +255,8 @@ mod tests {
     #[test]
     fn the_numbers_are_nvidias() {
         assert_eq!(Op::from_c(2, "transa"), Ok(Op::C));
+        assert_eq!((Uplo::from_c(0, "uplo"), Uplo::from_c(1, "uplo")), (Ok(Uplo::Lower), Ok(Uplo::Upper)));
+        assert_eq!((Diag::from_c(0, "diag"), Diag::from_c(1, "diag")), (Ok(Diag::NonUnit), Ok(Diag::Unit)));
         assert_eq!(DataType::from_c(14), Ok(DataType::Bf16));
         assert_eq!(Compute::from_c(68), Ok(Compute::F32));
         assert_eq!(Compute::from_c(78), Ok(Compute::F32));

@@ -2,7 +2,7 @@
 //!
 //! What lives here: products of matrices ([`gemm()`], [`gemm_with_epilogue`]) in every element type that
 //! cuBLAS multiplies; what cuDNN computes on N-dimensional tensors ([`TensorRef`]) in single and double precision,
-//! one module a function; and the thread pool they run on ([`set_threads`]).
+//! one module a function; vectors and what BLAS does with matrices and vectors ([`blas`]); and the thread pool they run on ([`set_threads`]).
 //! Who calls it: gpucompat's entry points, tests and benchmarks. It knows nothing of CUDA, of C, of the
 //! environment or of logging, and never sees memory that a device alone can reach.
 //!
@@ -10,6 +10,7 @@
 //! the output.
 
 mod bits;
+pub mod blas;
 mod contract;
 mod conv;
 mod convert;

@@ -8,6 +8,7 @@ use crate::handle::registry::{Owner, owner};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::real;
 use crate::staging::host_buffer::Plain;
+use crate::staging::region::{Bases, Region};
 use crate::staging::transfer::Transfer;
 
 /// Where a call's scalars (alpha, beta) lie.
@@ -84,6 +85,53 @@ impl Call {
             }
         }
     }
+
+    /// Reads scalars that lie one after the other where the pointer mode says.
+    pub fn scalars<T: Plain, const COUNT: usize>(
+        &self,
+        name: &'static str,
+        address: *const c_void,
+    ) -> Result<[T; COUNT], Error> {
+        if address.is_null() {
+            return Err(Error::InvalidValue(name));
+        }
+        match self.pointer_mode {
+            PointerMode::Host => {
+                Ok(std::array::from_fn(|index| read_host(address.cast::<T>().wrapping_add(index).cast())))
+            }
+            PointerMode::Device => {
+                let staged = self.transfer.read_now::<T>(name, address as u64, COUNT)?;
+                staged.elements().first_chunk().copied().ok_or(Error::Internal)
+            }
+        }
+    }
+
+    /// Writes scalar results, one after the other, where the pointer mode says; on the device in stream order.
+    pub fn write_scalars<T: Plain>(
+        &self,
+        name: &'static str,
+        address: *mut c_void,
+        values: &[T],
+    ) -> Result<(), Error> {
+        if address.is_null() {
+            return Err(Error::InvalidValue(name));
+        }
+        match self.pointer_mode {
+            PointerMode::Host => {
+                for (index, &value) in values.iter().enumerate() {
+                    write_host(address.cast::<T>().wrapping_add(index), value);
+                }
+                Ok(())
+            }
+            PointerMode::Device => {
+                let bases = Bases::Strided { base: address as u64, stride: 0, count: 1 };
+                let region = Region { rows: values.len(), cols: 1, ld: values.len().max(1), bases };
+                let mut room = self.transfer.room_for::<T>(&region)?;
+                room.elements_mut().copy_from_slice(values);
+                self.transfer.copy_out(name, room)
+            }
+        }
+    }
 }
 
 fn mode(value: std::ffi::c_int) -> PointerMode {
@@ -112,4 +160,11 @@ fn read_host<T: Plain>(address: *const c_void) -> T {
     // SAFETY: not null (checked above); in host pointer mode the caller owes a readable scalar of the
     // function's scale type there; unaligned reads are allowed for.
     unsafe { address.cast::<T>().read_unaligned() }
+}
+
+#[allow(unsafe_code)]
+fn write_host<T: Plain>(address: *mut T, value: T) {
+    // SAFETY: not null (checked by the caller); in host pointer mode the caller of the C function owes a writable
+    // result of the function's result type there; unaligned writes are allowed for.
+    unsafe { address.write_unaligned(value) };
 }

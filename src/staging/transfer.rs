@@ -69,6 +69,11 @@ impl<T: Plain> Staged<'_, T> {
             Elements::InPlace(..) => &mut [],
         }
     }
+
+    /// Narrows what [`Transfer::copy_out`] writes back to these parts of the operand.
+    pub fn write_only(&mut self, parts: Vec<Rectangle>) {
+        self.plan.rectangles = parts;
+    }
 }
 
 impl<T: Plain> Drop for Staged<'_, T> {

@@ -28,6 +28,45 @@ fn two_thousand_random_products_over_every_entry_point_agree_with_the_reference(
     }
 }
 
+/// Runs a scenario that calls every function of a part of cublas.table, which begins with the line `heading`.
+fn covers(scenario: &str, heading: &str, lab: Lab) {
+    let (output, _) = lab.set("BLAS_SEED", &seed()).run(scenario);
+    let called: Vec<&str> =
+        output.lines().find_map(|line| line.strip_prefix("symbols ")).unwrap_or("").split(' ').collect();
+    let table =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
+            .unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
+    let rows: Vec<&str> = rows.take_while(|line| !line.is_empty()).collect();
+    assert!(rows.len() > 100, "{heading} heads the functions in cublas.table");
+    for row in rows {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        assert!(words[1] != "served" || called.contains(&words[0]), "{} is served and not called", words[0]);
+    }
+}
+
+#[test]
+fn vectors_through_every_function_of_level_1_agree_with_the_reference() {
+    covers("blas1_matrix", "# -- Level 1 --", Lab::without_native().set("BLAS_CASES", "20"));
+    covers("blas1_matrix", "# -- Level 1 --", Lab::with_native("no_handle:1").set("BLAS_CASES", "2"));
+}
+
+#[test]
+fn matrices_with_vectors_through_every_function_of_level_2_agree_with_the_reference() {
+    covers("blas2_matrix", "# -- Level 2 --", Lab::without_native().set("BLAS_CASES", "40"));
+    covers("blas2_matrix", "# -- Level 2 --", Lab::with_native("no_handle:1").set("BLAS_CASES", "2"));
+}
+
+#[test]
+fn levels_1_and_2_keep_the_rules_of_blas_at_their_edges() {
+    Lab::without_native().run("blas_rules");
+}
+
+#[test]
+fn misuse_of_levels_1_and_2_gets_the_documented_status_and_touches_nothing() {
+    Lab::without_native().run("blas_bad_input");
+}
+
 #[test]
 fn products_agree_whatever_the_reason_to_serve_them() {
     for (standin, force, count) in
@@ -74,7 +113,7 @@ fn null_destroyed_and_foreign_handles_are_not_initialized() {
 #[test]
 fn an_unserved_function_refuses_our_handle_and_forwards_the_native_ones() {
     let (_, errors) = Lab::with_native("no_handle:1").run("refused");
-    assert!(errors.contains("fn=cublasSaxpy_v2 is not served"), "{errors}");
+    assert!(errors.contains("fn=cublasUint8gemmBias is not served"), "{errors}");
     Lab::with_native("healthy").run("forwarded");
 }
 

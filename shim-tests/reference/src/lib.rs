@@ -1,5 +1,6 @@
 //! Reference implementations: double precision, slow and obvious, one per operation.
 
+pub mod blas;
 pub mod conv;
 pub mod ctc;
 pub mod gemm;

@@ -1,15 +1,26 @@
 //! cuBLAS: one file per heading of <https://docs.nvidia.com/cuda/cublas/>.
 //!
-//! Every GEMM form reduces to one [`product::Product`].
+//! Every GEMM form reduces to one [`product::Product`]; levels 1 and 2 are served by [`level1`], [`level2`] and [`gemv`].
 
 #[macro_use]
 pub mod handle;
+#[macro_use]
+pub mod vector;
+#[macro_use]
+pub mod vector_ex;
+#[macro_use]
+pub mod matrix_vector;
 #[macro_use]
 pub mod gemm;
 #[macro_use]
 pub mod gemm_ex;
 #[macro_use]
 pub mod legacy;
+pub mod gemv;
 pub mod legal;
+pub mod level1;
+pub mod level1_ex;
+pub mod level2;
+pub mod operand;
 pub mod product;
 pub mod types;

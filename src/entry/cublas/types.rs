@@ -8,6 +8,8 @@ use crate::boundary::args::DataType;
 
 /// Half precision.
 pub type f16 = half::f16;
+/// Brain float.
+pub type bf16 = half::bf16;
 /// Single-precision complex.
 pub type c32 = num_complex::Complex<f32>;
 /// Double-precision complex.
@@ -37,6 +39,7 @@ macro_rules! cuda_element {
 }
 cuda_element!(
     f16 = F16 / u16,
+    bf16 = Bf16 / u16,
     f32 = F32 / f32,
     f64 = F64 / f64,
     c32 = C32 / cuComplex,

@@ -7,6 +7,10 @@
 mod bad_input;
 mod blas;
 mod cudnn;
+mod blas1;
+mod blas2;
+mod blas_lab;
+mod blas_rules;
 mod gemm;
 mod handles;
 mod lab;
@@ -21,6 +25,10 @@ fn main() {
         ("gemm_one", gemm::one),
         ("device_scalars", gemm::device_scalars),
         ("zero_sizes", gemm::zero_sizes),
+        ("blas1_matrix", blas1::matrix),
+        ("blas2_matrix", blas2::matrix),
+        ("blas_rules", blas_rules::rules),
+        ("blas_bad_input", blas_rules::bad_input),
         ("legacy", gemm::legacy),
         ("handle_state", handles::state),
         ("handle_lives", handles::lives),
