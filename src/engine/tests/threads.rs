@@ -1,6 +1,6 @@
 //! Results do not depend on the number of threads: the same products in processes with 1, 2 and 3.
 
-use gpucompat_engine::{Conj, GemmShape, MatMut, MatRef, f16, gemm, set_threads};
+use gpucompat_engine::{Conj, GemmShape, MatMut, MatRef, blas, f16, gemm, set_threads};
 
 const THREADS: &str = "GPUCOMPAT_TEST_THREADS";
 
@@ -48,7 +48,19 @@ fn fingerprint() -> Vec<u32> {
         );
         bits.extend(c.iter().map(|x| u32::from(x.to_bits())));
     }
+    let (x, mut y) = (noise(300_000, 4), noise(300_000, 5));
+    blas::axpy(blas::Factor::Real(0.75), vector(&x), blas::VectorMut::new(&mut y, 300_000, 1));
+    bits.extend(y.iter().map(|y| y.to_bits()));
+    bits.extend(
+        [blas::dot(Conj::No, vector(&x), vector(&y)), blas::nrm2(vector(&x)), blas::asum(vector(&y))]
+            .map(f32::to_bits),
+    );
+    bits.extend(blas::extreme_index(blas::Extreme::Largest, vector(&x)).map(|index| index as u32));
     bits
+}
+
+fn vector(values: &[f32]) -> blas::Vector<'_, f32> {
+    blas::Vector::new(values, values.len(), 1)
 }
 
 #[test]

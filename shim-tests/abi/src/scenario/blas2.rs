@@ -241,9 +241,7 @@ impl Case<'_> {
         };
         let what = format!("{} op{op} unit={unit} {:?}", self.what(), a.form);
         let row = |i: usize| (0..n).filter_map(move |j| Some((j, element(i, j)?)));
-        if !solve {
-            x.check(&what, n, |i| combine(ONE, row(i), &x, ZERO, || ZERO));
-        } else {
+        if solve {
             let solution = x.all_new();
             let tolerance =
                 Tolerance { output: self.element, accumulator: accumulator(self.element), k: 2 * n };
@@ -255,8 +253,10 @@ impl Case<'_> {
                     x.old(i)
                 );
             }
-            // Anything is right where an element lies: the rest is what this compares.
+            // Elements are right by now: what lies between them is compared.
             x.check(&what, 0, |i| Expected { value: solution[i], magnitude: 0.0 });
+        } else {
+            x.check(&what, n, |i| combine(ONE, row(i), &x, ZERO, || ZERO));
         }
         a.memory.untouched(&what);
     }
@@ -470,15 +470,15 @@ pub fn matrix() {
                 let exists = shape == Shape::Full || symmetry == Symmetry::Hermitian || !element.is_complex();
                 if exists {
                     run(&name(&format!("{stem}mv")), element, &|case| {
-                        case.symmetric_product(shape, symmetry)
+                        case.symmetric_product(shape, symmetry);
                     });
                 }
                 if exists && shape != Shape::Band {
                     run(&name(&format!("{stem}r")), element, &|case| {
-                        case.symmetric_update(shape, symmetry, 1)
+                        case.symmetric_update(shape, symmetry, 1);
                     });
                     run(&name(&format!("{stem}r2")), element, &|case| {
-                        case.symmetric_update(shape, symmetry, 2)
+                        case.symmetric_update(shape, symmetry, 2);
                     });
                 }
             }

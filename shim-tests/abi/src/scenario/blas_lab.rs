@@ -1,6 +1,7 @@
 //! What the scenarios of levels 1 and 2 share: operands with poison around their elements, scalars in host or device
 //! memory, and calls with any number of arguments.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 
@@ -106,18 +107,15 @@ impl Memory {
         let tolerance = Tolerance { output: self.element, accumulator: accumulator(self.element), k };
         for place in 0..after.len() / size {
             let got = self.element.decode(&after, place);
-            match expected.get(&place) {
-                Some(&want) => {
-                    assert!(tolerance.accepts(got, want), "{what}: place {place} is {got}, wanted {want:?}");
-                }
-                None => {
-                    let bytes = place * size..(place + 1) * size;
-                    assert_eq!(
-                        after[bytes.clone()],
-                        self.before[bytes],
-                        "{what}: place {place}, no result, was written"
-                    );
-                }
+            if let Some(&want) = expected.get(&place) {
+                assert!(tolerance.accepts(got, want), "{what}: place {place} is {got}, wanted {want:?}");
+            } else {
+                let bytes = place * size..(place + 1) * size;
+                assert_eq!(
+                    after[bytes.clone()],
+                    self.before[bytes],
+                    "{what}: place {place}, no result, was written"
+                );
             }
         }
     }
@@ -255,8 +253,8 @@ impl Matrix {
 
 /// Scalars in host or device memory.
 pub enum Scalars {
-    /// Host memory.
-    Host(Vec<u8>),
+    /// Host memory, written through its address.
+    Host(Vec<Cell<u8>>),
     /// Device memory.
     Device(Device),
 }
@@ -272,7 +270,7 @@ impl Scalars {
     /// These bytes.
     pub fn of_bytes(mode: PointerMode, bytes: Vec<u8>) -> Scalars {
         match mode {
-            PointerMode::Host => Scalars::Host(bytes),
+            PointerMode::Host => Scalars::Host(bytes.into_iter().map(Cell::new).collect()),
             PointerMode::Device => Scalars::Device(Device::holding(&bytes)),
         }
     }
@@ -288,10 +286,7 @@ impl Scalars {
     /// What stands there now.
     pub fn get(&self) -> Vec<u8> {
         match self {
-            // SAFETY: the bytes are read as memory that a call has written through the address.
-            Scalars::Host(bytes) => {
-                (0..bytes.len()).map(|index| unsafe { bytes.as_ptr().add(index).read_volatile() }).collect()
-            }
+            Scalars::Host(bytes) => bytes.iter().map(Cell::get).collect(),
             Scalars::Device(device) => device.get(),
         }
     }
@@ -315,7 +310,7 @@ pub fn random_mode(rng: &mut Rng, handle: *mut c_void) -> PointerMode {
 
 /// Sets the pointer mode of a handle.
 pub fn set_mode(handle: *mut c_void, mode: PointerMode) {
-    let number = if mode == PointerMode::Device { 1 } else { 0 };
+    let number = c_int::from(mode == PointerMode::Device);
     assert_eq!(call!("cublasSetPointerMode_v2", handle => *mut c_void, number => c_int), SUCCESS);
 }
 
