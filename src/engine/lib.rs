@@ -1,8 +1,9 @@
 //! The numerical engine: mathematics on slices and strides.
 //!
 //! What lives here: products of matrices ([`gemm()`], [`gemm_with_epilogue`]) in every element type that
-//! cuBLAS multiplies; what cuDNN computes on N-dimensional tensors ([`TensorRef`]) in single and double precision,
-//! one module a function; vectors and what BLAS does with matrices and vectors ([`blas`]); and the thread pool they run on ([`set_threads`]).
+//! cuBLAS multiplies; what BLAS does with vectors and with matrices and vectors ([`blas`]), its level 3 and what cuBLAS
+//! has of LAPACK; what cuDNN computes on N-dimensional tensors ([`TensorRef`]) in single and double precision, one module
+//! a function; and the thread pool they run on ([`set_threads`]).
 //! Who calls it: gpucompat's entry points, tests and benchmarks. It knows nothing of CUDA, of C, of the
 //! environment or of logging, and never sees memory that a device alone can reach.
 //!
@@ -11,6 +12,7 @@
 
 mod bits;
 pub mod blas;
+mod blas3;
 mod contract;
 mod conv;
 mod convert;
@@ -37,6 +39,13 @@ mod tensor;
 mod threads;
 
 pub use bits::{pack_bits, unpack_bits};
+pub use blas3::{
+    Diagonal, Field, Side, Symmetry, System, Triangle, Triangular, for_each_matrix, least_squares,
+    least_squares_batch, lu_factor, lu_factor_batch, lu_invert, lu_invert_batch, lu_solve, lu_solve_batch,
+    lu_solve_transposed, matrix_add, pack_triangle, pivots_are_valid, qr_factor, qr_factor_batch,
+    rank_2k_update, rank_k_update, scale_by_diagonal, singular_at, singular_at_batch, symmetric_product,
+    triangular_product, triangular_solve, unpack_triangle,
+};
 pub use conv::{Conv, ConvKernel, Filtering, conv_backward_data, conv_backward_filter, conv_forward};
 pub use convert::{Element, blend, scale, widen};
 pub use ctc::{CtcNormalization, ctc_loss};

@@ -12,3 +12,4 @@ pub mod reduce;
 pub mod rnn;
 pub mod sampler;
 pub mod softmax;
+pub mod structured;
