@@ -7,9 +7,11 @@ use std::ffi::c_int;
 
 use cudarc::cublas::sys::{
     cublasComputeType_t as ComputeType, cublasDiagType_t as DiagType, cublasFillMode_t as FillMode,
-    cublasOperation_t as Operation, cudaDataType_t as CudaType,
+    cublasOperation_t as Operation, cublasSideMode_t as SideMode, cudaDataType_t as CudaType,
 };
 use cudarc::cudnn::sys::cudnnDataType_t as CudnnType;
+use gpucompat_engine::Side;
+use gpucompat_engine::blas::{Diagonal, Triangle};
 
 use super::status::Error;
 
@@ -58,42 +60,28 @@ impl Op {
     }
 }
 
-/// Which triangle of a matrix is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Uplo {
-    /// The lower one.
-    Lower,
-    /// The upper one.
-    Upper,
+/// A `cublasSideMode_t`.
+pub fn side_from_c(value: c_int, argument: &'static str) -> Result<Side, Error> {
+    [(SideMode::CUBLAS_SIDE_LEFT, Side::Left), (SideMode::CUBLAS_SIDE_RIGHT, Side::Right)]
+        .into_iter()
+        .find_map(|(c, side)| (c as c_int == value).then_some(side))
+        .ok_or(Error::InvalidValue(argument))
 }
 
-impl Uplo {
-    /// From a `cublasFillMode_t`; `CUBLAS_FILL_MODE_FULL` is no triangle and INVALID_VALUE.
-    pub fn from_c(value: c_int, argument: &'static str) -> Result<Uplo, Error> {
-        [(FillMode::CUBLAS_FILL_MODE_LOWER, Uplo::Lower), (FillMode::CUBLAS_FILL_MODE_UPPER, Uplo::Upper)]
-            .into_iter()
-            .find_map(|(c, uplo)| (c as c_int == value).then_some(uplo))
-            .ok_or(Error::InvalidValue(argument))
-    }
+/// A `cublasFillMode_t` that names a triangle.
+pub fn triangle_from_c(value: c_int, argument: &'static str) -> Result<Triangle, Error> {
+    [(FillMode::CUBLAS_FILL_MODE_LOWER, Triangle::Lower), (FillMode::CUBLAS_FILL_MODE_UPPER, Triangle::Upper)]
+        .into_iter()
+        .find_map(|(c, triangle)| (c as c_int == value).then_some(triangle))
+        .ok_or(Error::InvalidValue(argument))
 }
 
-/// Whether a triangular matrix has ones on its diagonal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Diag {
-    /// The stored elements count.
-    NonUnit,
-    /// Ones; the stored elements are not read.
-    Unit,
-}
-
-impl Diag {
-    /// From a `cublasDiagType_t`.
-    pub fn from_c(value: c_int, argument: &'static str) -> Result<Diag, Error> {
-        [(DiagType::CUBLAS_DIAG_NON_UNIT, Diag::NonUnit), (DiagType::CUBLAS_DIAG_UNIT, Diag::Unit)]
-            .into_iter()
-            .find_map(|(c, diag)| (c as c_int == value).then_some(diag))
-            .ok_or(Error::InvalidValue(argument))
-    }
+/// A `cublasDiagType_t`.
+pub fn diagonal_from_c(value: c_int, argument: &'static str) -> Result<Diagonal, Error> {
+    [(DiagType::CUBLAS_DIAG_NON_UNIT, Diagonal::Stored), (DiagType::CUBLAS_DIAG_UNIT, Diagonal::Unit)]
+        .into_iter()
+        .find_map(|(c, diagonal)| (c as c_int == value).then_some(diagonal))
+        .ok_or(Error::InvalidValue(argument))
 }
 
 /// An element type that some function of ours takes.
@@ -255,8 +243,10 @@ mod tests {
     #[test]
     fn the_numbers_are_nvidias() {
         assert_eq!(Op::from_c(2, "transa"), Ok(Op::C));
-        assert_eq!((Uplo::from_c(0, "uplo"), Uplo::from_c(1, "uplo")), (Ok(Uplo::Lower), Ok(Uplo::Upper)));
-        assert_eq!((Diag::from_c(0, "diag"), Diag::from_c(1, "diag")), (Ok(Diag::NonUnit), Ok(Diag::Unit)));
+        assert_eq!(side_from_c(1, "side"), Ok(Side::Right));
+        assert_eq!(triangle_from_c(0, "uplo"), Ok(Triangle::Lower));
+        assert_eq!(triangle_from_c(2, "uplo"), Err(Error::InvalidValue("uplo")), "a full matrix is none");
+        assert_eq!(diagonal_from_c(1, "diag"), Ok(Diagonal::Unit));
         assert_eq!(DataType::from_c(14), Ok(DataType::Bf16));
         assert_eq!(Compute::from_c(68), Ok(Compute::F32));
         assert_eq!(Compute::from_c(78), Ok(Compute::F32));

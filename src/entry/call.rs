@@ -1,6 +1,6 @@
 //! From a handle to its stream: what every served call needs before it can stage anything.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 
 use crate::boundary::status::Error;
 use crate::config::config;
@@ -72,6 +72,12 @@ impl Call {
         Ok(Call { transfer, pointer_mode })
     }
 
+    /// The same call with its scalars in host memory, whatever the handle's pointer mode.
+    #[must_use]
+    pub fn with_host_scalars(self) -> Call {
+        Call { pointer_mode: PointerMode::Host, ..self }
+    }
+
     /// Reads one scalar from where the pointer mode says it lies.
     pub fn scalar<T: Plain>(&self, name: &'static str, address: *const c_void) -> Result<T, Error> {
         if address.is_null() {
@@ -134,7 +140,7 @@ impl Call {
     }
 }
 
-fn mode(value: std::ffi::c_int) -> PointerMode {
+fn mode(value: c_int) -> PointerMode {
     if value == 1 { PointerMode::Device } else { PointerMode::Host }
 }
 
@@ -153,6 +159,17 @@ fn set_limits() {
 
 fn current(stream: Stream) -> Result<Transfer, Error> {
     Transfer::on(Context::current()?, Device::current()?, stream)
+}
+
+/// Writes a number to host memory of the caller's; a null address is [`Error::InvalidValue`].
+#[allow(unsafe_code)]
+pub fn write_host(name: &'static str, address: *mut c_int, value: c_int) -> Result<(), Error> {
+    if address.is_null() {
+        return Err(Error::InvalidValue(name));
+    }
+    // SAFETY: not null; the caller owes a writable integer there; unaligned writes are allowed for.
+    unsafe { address.write_unaligned(value) };
+    Ok(())
 }
 
 #[allow(unsafe_code)]

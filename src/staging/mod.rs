@@ -1,7 +1,7 @@
 //! Device memory to host memory and back, in the order of the caller's stream.
 //!
-//! What lives here: [`region`] and [`tensor`], which elements a matrix or an N-dimensional operand
-//! consists of and how few copies fetch them;
+//! What lives here: [`region`], [`triangle`] and [`tensor`], which elements a matrix, a triangle of one or an
+//! N-dimensional operand consists of and how few copies fetch them;
 //! [`host_buffer`], where they go; [`transfer`], the copies of one call; [`address`], what kind of memory
 //! an address is. Who calls it: `entry`. It knows rectangles and streams, not cuBLAS or cuDNN.
 
@@ -10,3 +10,4 @@ pub mod host_buffer;
 pub mod region;
 pub mod tensor;
 pub mod transfer;
+pub mod triangle;

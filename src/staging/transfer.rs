@@ -10,12 +10,13 @@ use std::cell::Cell;
 use std::ffi::c_void;
 
 use cudarc::driver::sys::{CUDA_MEMCPY2D_st, CUmemorytype_enum as MemoryType};
-use gpucompat_engine::Layout;
+use gpucompat_engine::{Layout, Triangle};
 
 use super::address::{Memory, classify};
 use super::host_buffer::{HostBuffer, Plain};
 use super::region::{Bases, CopyPlan, HostLayout, Rectangle, Region};
 use super::tensor::TensorRegion;
+use super::triangle::plan_triangle;
 use crate::boundary::status::Error;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
@@ -125,6 +126,22 @@ impl Transfer {
     /// [`Transfer::wait`].
     pub fn copy_in<T: Plain>(&self, name: &'static str, region: &Region) -> Result<Staged<'_, T>, Error> {
         self.fetch(name, region.plan(size_of::<T>())?)
+    }
+
+    /// Host memory of our own for one triangle of the square matrix of `region`, of which only that is fetched
+    /// and written.
+    pub fn triangle<T: Plain>(
+        &self,
+        name: &'static str,
+        region: &Region,
+        triangle: Triangle,
+        contents: Contents,
+    ) -> Result<Staged<'_, T>, Error> {
+        let plan = plan_triangle(region, triangle, size_of::<T>())?;
+        match contents {
+            Contents::Fetched => self.fetch(name, plan),
+            Contents::Zeros => self.room(plan),
+        }
     }
 
     /// Makes a tensor that is only read readable after [`Transfer::wait`], in place where the host can see all
@@ -363,7 +380,7 @@ impl Transfer {
     }
 }
 
-/// What a tensor that is written holds on the host before it is computed.
+/// What an operand that is written holds on the host before it is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contents {
     /// What it holds on the device.

@@ -45,6 +45,42 @@ fn covers(scenario: &str, heading: &str, lab: Lab) {
     }
 }
 
+/// Fails unless `output` says that each row of `cublas.table` served by one of `entries` was called.
+fn all_were_called(output: &str, entries: &[&str]) {
+    let called: Vec<&str> =
+        output.lines().find_map(|line| line.strip_prefix("symbols ")).unwrap_or("").split(' ').collect();
+    let table =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
+            .unwrap();
+    let mut rows = 0;
+    for row in table.lines() {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        if words.get(1) == Some(&"served") && words.get(2).is_some_and(|entry| entries.contains(entry)) {
+            assert!(called.contains(&words[0]), "{} is said to be served and was not called", words[0]);
+            rows += 1;
+        }
+    }
+    assert!(rows > entries.len(), "the table has rows of {entries:?}");
+}
+
+#[test]
+fn level_3_agrees_with_the_reference_over_every_entry_point() {
+    let (output, _) = Lab::without_native().set("GEMM_SEED", &seed()).run("level3_matrix");
+    let products = ["symm", "hemm", "syrk", "herk", "syr2k", "her2k", "syrkx", "herkx", "syrk_ex", "herk_ex"];
+    all_were_called(&output, &products);
+    all_were_called(&output, &["trmm", "trsm", "trsm_batched", "geam", "dgmm", "tpttr", "trttp"]);
+    Lab::without_native().run("level3_bad_input");
+}
+
+#[test]
+fn factorisations_and_grouped_products_agree_over_every_entry_point() {
+    let (output, _) = Lab::without_native().set("GEMM_SEED", &seed()).run("batches_matrix");
+    let factorisations = ["getrf_batched", "getri_batched", "getrs_batched", "geqrf_batched"];
+    all_were_called(&output, &factorisations);
+    all_were_called(&output, &["gels_batched", "matinv_batched", "grouped_gemm", "grouped_gemm_ex"]);
+    Lab::without_native().run("batches_bad_input");
+}
+
 #[test]
 fn vectors_through_every_function_of_level_1_agree_with_the_reference() {
     covers("blas1_matrix", "# -- Level 1 --", Lab::without_native().set("BLAS_CASES", "20"));

@@ -1,5 +1,6 @@
 //! Operands with a structure, and the small steps on strided views that all of this folder shares.
 
+pub use crate::blas::{Diagonal, Triangle};
 use super::field::Field;
 use crate::shape::{Conj, GemmShape, MatMut, MatRef};
 
@@ -10,15 +11,6 @@ pub enum Side {
     Left,
     /// B·A.
     Right,
-}
-
-/// Which triangle of a matrix is meant, the diagonal included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Triangle {
-    /// Row ≥ column.
-    Lower,
-    /// Row ≤ column.
-    Upper,
 }
 
 impl Triangle {
@@ -38,15 +30,6 @@ impl Triangle {
             Triangle::Upper => 0..column + 1,
         }
     }
-}
-
-/// What stands on a triangle's diagonal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Diagonal {
-    /// What is stored there.
-    Stored,
-    /// Ones; what is stored there is not read.
-    Unit,
 }
 
 /// How the other triangle follows from the stored one.

@@ -19,7 +19,7 @@ use gpucompat_engine::blas::{
 };
 
 use super::operand::{Element, Strided, served, size};
-use crate::boundary::args::{Diag, Op, Uplo};
+use crate::boundary::args::{Op, diagonal_from_c, triangle_from_c};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::route::Served;
@@ -93,10 +93,7 @@ impl Matrix {
     /// Its sizes and form, checked.
     fn stored(self) -> Result<Stored, Error> {
         let triangle = |uplo| {
-            Ok::<_, Error>(match Uplo::from_c(uplo, "uplo")? {
-                Uplo::Lower => Triangle::Lower,
-                Uplo::Upper => Triangle::Upper,
-            })
+            triangle_from_c(uplo, "uplo")
         };
         let stored = match self {
             Matrix::Full { m, n, ld } => Stored {
@@ -285,10 +282,7 @@ pub fn triangular<T: Entry>(which: Triangular, modes: [c_int; 2], args: Args) ->
     let stored = args.validate()?;
     let [trans, diag] = modes;
     let op = Op::from_c(trans, "trans")?;
-    let diagonal = match Diag::from_c(diag, "diag")? {
-        Diag::NonUnit => Diagonal::Stored,
-        Diag::Unit => Diagonal::Unit,
-    };
+    let diagonal = diagonal_from_c(diag, "diag")?;
     if stored.rows == 0 {
         return Ok(Served::nothing());
     }

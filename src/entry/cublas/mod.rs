@@ -1,6 +1,7 @@
 //! cuBLAS: one file per heading of <https://docs.nvidia.com/cuda/cublas/>.
 //!
-//! Every GEMM form reduces to one [`product::Product`]; levels 1 and 2 are served by [`level1`], [`level2`] and [`gemv`].
+//! Every GEMM form reduces to one [`product::Problem`]; levels 1 and 2 are served by [`level1`], [`level2`] and [`gemv`];
+//! the matrices of the other functions are [`matrix::Matrix`].
 
 #[macro_use]
 pub mod handle;
@@ -21,6 +22,19 @@ pub mod legal;
 pub mod level1;
 pub mod level1_ex;
 pub mod level2;
+#[macro_use]
+pub mod factorization;
+#[macro_use]
+pub mod grouped;
+#[macro_use]
+pub mod matrix_copy;
+#[macro_use]
+pub mod rank_update;
+#[macro_use]
+pub mod symmetric;
+#[macro_use]
+pub mod triangular;
+pub mod matrix;
 pub mod operand;
 pub mod product;
 pub mod types;

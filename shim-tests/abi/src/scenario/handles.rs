@@ -122,7 +122,7 @@ pub fn refused() {
 /// With a handle of the native library's, such a function goes straight on, every argument in its place.
 pub fn forwarded() {
     let handle = create();
-    let status = call!("cublasSgeam", handle => *mut c_void, 1 => c_int, 2 => c_int, 3 => c_int, 4 => c_int, 5 => u64, 6 => u64,
+    let status = call!("cublasUint8gemmBias", handle => *mut c_void, 1 => c_int, 2 => c_int, 3 => c_int, 4 => c_int, 5 => u64, 6 => u64,
         7 => c_int, 8 => u64, 9 => u64, 10 => c_int, 11 => u64, 12 => c_int);
     assert_eq!(status, SUCCESS, "thirteen arguments, in registers and on the stack");
     let two = 2.0f32;
@@ -132,5 +132,5 @@ pub fn forwarded() {
         y.address => u64, 1 => c_int);
     assert_eq!(status, SUCCESS);
     assert_eq!(floats(&y.get()), [12.0, 24.0]);
-    assert_eq!(calls("libcublas.so.12", "cublasSgeam"), 1);
+    assert_eq!(calls("libcublas.so.12", "cublasUint8gemmBias"), 1);
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::macro_metavars_in_unsafe)] // `call!` passes values of these tests
 
 mod bad_input;
+mod batches;
 mod blas;
 mod cudnn;
 mod blas1;
@@ -14,6 +15,8 @@ mod blas_rules;
 mod gemm;
 mod handles;
 mod lab;
+mod level3;
+mod linear;
 mod matmul;
 mod policy;
 mod staging;
@@ -47,6 +50,10 @@ fn main() {
         ("native_calls", policy::native_calls),
         ("learned", policy::learned),
         ("recursion", policy::recursion),
+        ("level3_matrix", level3::matrix),
+        ("level3_bad_input", level3::bad_input),
+        ("batches_matrix", batches::matrix),
+        ("batches_bad_input", batches::bad_input),
         ("overhead", policy::overhead),
         ("conv_matrix", cudnn::matrix::matrix),
         ("conv_one", cudnn::matrix::one),

@@ -40,7 +40,7 @@ pub unsafe extern "C" fn cublasSaxpy_v2(
 
 /// Eleven arguments, five of them on the stack: returns success only if all arrive as sent by the test.
 #[unsafe(no_mangle)]
-pub extern "C" fn cublasSgeam(
+pub extern "C" fn cublasUint8gemmBias(
     handle: *mut c_void,
     ta: c_int,
     tb: c_int,
@@ -55,7 +55,7 @@ pub extern "C" fn cublasSgeam(
     c: u64,
     ldc: c_int,
 ) -> c_int {
-    if let Err(status) = record::handle("cublasSgeam", handle) {
+    if let Err(status) = record::handle("cublasUint8gemmBias", handle) {
         return status;
     }
     let arrived = [
