@@ -207,6 +207,9 @@ fn triangular(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
         let rights: Vec<Matrix> =
             (0..count).map(|_| with_ld(&bench.matrix(scalar, [m, n], |_, _| read), ldb)).collect();
         let results: Vec<Matrix> = (0..count).map(|_| bench.matrix(scalar, [m, n], |_, _| false)).collect();
+        // trmm may write its result over B.
+        let in_place = bench.pick(&[false, true]);
+        let targets = if in_place { &rights } else { &results };
         let [alpha_at] = bench.scalars([(scalar, alpha)]);
         let (handle, alpha_at) = (bench.handle, alpha_at.address());
         let (m_at, n_at, lda_at, ldb_at) = (int(wide, m), int(wide, n), int(wide, ld), int(wide, ldb));
@@ -214,7 +217,7 @@ fn triangular(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
             "trmm_v2" => {
                 call!(&name, handle => *mut c_void, side => c_int, uplo => c_int, trans => c_int, diag => c_int,
                 m_at => i64, n_at => i64, alpha_at => u64, matrices[0].address() => u64, lda_at => i64,
-                rights[0].address() => u64, ldb_at => i64, results[0].address() => u64, int(wide, results[0].ld) => i64)
+                rights[0].address() => u64, ldb_at => i64, targets[0].address() => u64, int(wide, targets[0].ld) => i64)
             }
             "trsm_v2" => {
                 call!(&name, handle => *mut c_void, side => c_int, uplo => c_int, trans => c_int, diag => c_int,
@@ -241,8 +244,10 @@ fn triangular(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
             };
             if word == "trmm_v2" {
                 let want = by(product([m, n, order], alpha, ZERO), &old);
-                results[index].check(&name, &want, order, everywhere);
-                b.is_untouched();
+                targets[index].check(&name, &want, order, everywhere);
+                if !in_place {
+                    b.is_untouched();
+                }
             } else if read {
                 let x = b.now(everywhere);
                 let residual = by(product([m, n, order], ONE, -alpha), &x);
