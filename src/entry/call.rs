@@ -163,6 +163,7 @@ fn current(stream: Stream) -> Result<Transfer, Error> {
 
 /// Writes a number to host memory of the caller's; a null address is [`Error::InvalidValue`].
 #[allow(unsafe_code)]
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // called for exported functions, which carry the caller's contract
 pub fn write_host(name: &'static str, address: *mut c_int, value: c_int) -> Result<(), Error> {
     if address.is_null() {
         return Err(Error::InvalidValue(name));

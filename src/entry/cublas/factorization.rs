@@ -20,7 +20,7 @@ use crate::entry::call::{Call, write_host};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::region::Region;
-use crate::staging::transfer::Contents;
+use crate::staging::transfer::{Contents, Staged};
 
 macro_rules! cublas_getrf_batched {
     ($symbol:ident, $T:ident) => { export! { $symbol of Cublas (
@@ -190,7 +190,7 @@ pub fn lu_factor<T: BlasElement>(args: Square, info: u64) -> Result<Served, Erro
     let mut pivots = batch.pivots.map(|pivots| pivots.write::<i32>(&call, Contents::Zeros)).transpose()?;
     call.transfer.wait()?;
     let mut info = vec![0; batch.count];
-    let chosen = pivots.as_mut().map(|pivots| pivots.elements_mut());
+    let chosen = pivots.as_mut().map(Staged::elements_mut);
     engine::lu_factor_batch(batch.n, a.elements_mut(), chosen, &mut info);
     call.transfer.copy_out("lda", a)?;
     if let Some(pivots) = pivots {

@@ -122,8 +122,8 @@ fn qr<T: Field>(random: &mut Random) {
         want.magnitude = 1.0;
         close::<T>(if index % m == index / m { ONE } else { ZERO }, want, m * few);
     }
-    for step in 0..few {
-        let (new, old) = (factored.at(step, step), number(tau[step]));
+    for (step, &tau) in tau.iter().enumerate() {
+        let (new, old) = (factored.at(step, step), number(tau));
         assert!(new.im == 0.0 || old == ZERO, "R's diagonal is real");
     }
 }
@@ -242,6 +242,14 @@ fn tiny_and_huge_columns_keep_their_digits() {
         assert!(near(tau[0], 1.6) && near(a[1], 0.5), "{size}: {a:?} {tau:?}");
         assert!((a[0] / (-5.0 * size) - 1.0).abs() < 1e-12, "{size}: {a:?}");
     }
+}
+
+#[test]
+fn the_smallest_numbers_there_are_make_an_orthogonal_reflector() {
+    // (1 1) in units of the smallest number, where √2 has no digits: τ = 1 + 1/√2, v₂ = 1/(1 + √2) all the same.
+    let (mut a, mut tau) = ([5e-324f64; 2], [f64::NAN]);
+    qr_factor(2, 1, &mut a, 2, &mut tau);
+    assert!((tau[0] - 1.0 - 0.5f64.sqrt()).abs() < 1e-15 && (a[1] - 2f64.sqrt() + 1.0).abs() < 1e-15);
 }
 
 #[test]

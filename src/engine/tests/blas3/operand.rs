@@ -66,7 +66,6 @@ pub fn half(triangle: Triangle) -> Half {
 pub struct Matrix<T> {
     pub data: Vec<T>,
     pub rows: usize,
-    pub cols: usize,
     pub ld: usize,
 }
 
@@ -86,7 +85,7 @@ impl<T: Field> Matrix<T> {
                 data[row + col * ld] = random.element();
             }
         }
-        Matrix { data, rows, cols, ld }
+        Matrix { data, rows, ld }
     }
 
     pub fn at(&self, row: usize, col: usize) -> Number {
