@@ -234,8 +234,7 @@ mod tests {
     fn unknown_operations_are_invalid_and_unknown_types_not_supported() {
         assert_eq!(Op::from_c(3, "transa"), Err(Error::InvalidValue("transa")));
         assert_eq!(Op::from_c(-1, "transa"), Err(Error::InvalidValue("transa")));
-        assert_eq!(Uplo::from_c(2, "uplo"), Err(Error::InvalidValue("uplo")));
-        assert_eq!(Diag::from_c(2, "diag"), Err(Error::InvalidValue("diag")));
+        assert_eq!(diagonal_from_c(2, "diag"), Err(Error::InvalidValue("diag")));
         assert_eq!(DataType::from_c(999), Err(Error::NotSupported("data type")));
         assert_eq!(Compute::from_c(0), Err(Error::NotSupported("compute type")));
     }

@@ -162,14 +162,11 @@ fn current(stream: Stream) -> Result<Transfer, Error> {
 }
 
 /// Writes a number to host memory of the caller's; a null address is [`Error::InvalidValue`].
-#[allow(unsafe_code)]
-#[allow(clippy::not_unsafe_ptr_arg_deref)] // called for exported functions, which carry the caller's contract
-pub fn write_host(name: &'static str, address: *mut c_int, value: c_int) -> Result<(), Error> {
+pub fn write_host_info(name: &'static str, address: *mut c_int, value: c_int) -> Result<(), Error> {
     if address.is_null() {
         return Err(Error::InvalidValue(name));
     }
-    // SAFETY: not null; the caller owes a writable integer there; unaligned writes are allowed for.
-    unsafe { address.write_unaligned(value) };
+    write_host(address, value);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Operands with a structure, and the small steps on strided views that all of this folder shares.
 
-pub use crate::blas::{Diagonal, Triangle};
 use super::field::Field;
+pub use crate::blas::{Diagonal, Triangle};
 use crate::shape::{Conj, GemmShape, MatMut, MatRef};
 
 /// On which side of the general operand the structured one stands.

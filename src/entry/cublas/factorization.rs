@@ -16,7 +16,7 @@ use gpucompat_engine as engine;
 use super::matrix::{BlasElement, Matrix, served, size};
 use crate::boundary::args::Op;
 use crate::boundary::status::Error;
-use crate::entry::call::{Call, write_host};
+use crate::entry::call::{Call, write_host_info};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::region::Region;
@@ -389,6 +389,6 @@ pub fn least_squares<T: BlasElement>(
 /// Writes 0 to the host's `info`, or −i for the first row whose parameter i is bad, which is the error.
 fn judge(info: *mut c_int, rows: &[(c_int, bool, &'static str)]) -> Result<(), Error> {
     let bad = rows.iter().find(|row| row.1);
-    write_host("info", info, bad.map_or(0, |row| -row.0))?;
+    write_host_info("info", info, bad.map_or(0, |row| -row.0))?;
     bad.map_or(Ok(()), |row| Err(Error::InvalidValue(row.2)))
 }

@@ -14,9 +14,7 @@
 use std::ffi::{c_int, c_void};
 
 use gpucompat_engine::Conj;
-use gpucompat_engine::blas::{
-    self, Diagonal, Factor, Number, Storage, Stored, Symmetry, Transposition, Triangle,
-};
+use gpucompat_engine::blas::{self, Factor, Number, Storage, Stored, Symmetry, Transposition, Triangle};
 
 use super::operand::{Element, Strided, served, size};
 use crate::boundary::args::{Op, diagonal_from_c, triangle_from_c};
@@ -92,9 +90,7 @@ pub enum Matrix {
 impl Matrix {
     /// Its sizes and form, checked.
     fn stored(self) -> Result<Stored, Error> {
-        let triangle = |uplo| {
-            triangle_from_c(uplo, "uplo")
-        };
+        let triangle = |uplo| triangle_from_c(uplo, "uplo");
         let stored = match self {
             Matrix::Full { m, n, ld } => Stored {
                 rows: size(m, "m")?,

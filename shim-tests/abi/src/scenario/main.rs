@@ -7,11 +7,11 @@
 mod bad_input;
 mod batches;
 mod blas;
-mod cudnn;
 mod blas1;
 mod blas2;
 mod blas_lab;
 mod blas_rules;
+mod cudnn;
 mod gemm;
 mod handles;
 mod lab;
