@@ -233,7 +233,7 @@ mod tests {
             assert!(row <= col + 2 && col <= row + 1);
             assert_eq!(place, (1 + row) - col + col * 5);
         }
-        assert_eq!(places(6, 9, Storage::Band { below: 2, above: 1, ld: 5 }).len(), 5 + 6 + 5 + 4);
+        assert_eq!(places(6, 9, Storage::Band { below: 2, above: 1, ld: 5 }).len(), 6 + 6 + 5 + 4);
         let upper = Storage::TriangularBand { triangle: Triangle::Upper, diagonals: 2, ld: 3 };
         assert_eq!(places(2, 2, upper), [(0, 0, 2), (0, 1, 4), (1, 1, 5)]);
         let lower = Storage::TriangularBand { triangle: Triangle::Lower, diagonals: 1, ld: 3 };

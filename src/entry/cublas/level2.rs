@@ -331,11 +331,12 @@ fn update<T: Entry>(
     compute: impl Fn(blas::Vector<'_, T>, blas::Vector<'_, T>, &mut [T], Stored),
 ) -> Result<Served, Error> {
     let x = args.x.read::<T>("x", stored.rows, call)?;
-    let y = args.y.read::<T>("y", stored.cols, call)?;
+    let same = args.y == args.x && stored.rows == stored.cols;
+    let y = (!same).then(|| args.y.read::<T>("y", stored.cols, call)).transpose()?;
     let mut a = call.transfer.copy_in::<T>("a", &args.region(&stored)?)?;
     call.transfer.wait()?;
     let host = on_host(stored, &a);
-    compute(x.view(), y.view(), a.elements_mut(), host);
+    compute(x.view(), y.as_ref().unwrap_or(&x).view(), a.elements_mut(), host);
     if stored.triangle().is_some() && stored.leading_dimension().is_some() {
         a.write_only(columns(&stored, &host, args.a, size_of::<T>()));
     }

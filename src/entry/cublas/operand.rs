@@ -18,7 +18,7 @@ pub trait Element: BlasElement<RealElement: Plain, Exec: Plain> + Plain + CudaEl
 impl<T: BlasElement<RealElement: Plain, Exec: Plain> + Plain + CudaElement> Element for T {}
 
 /// A vector as it came: an address and an increment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strided {
     /// Device address of its memory.
     pub address: u64,

@@ -5,9 +5,10 @@ use std::ffi::{c_int, c_void};
 use gpucompat_cases::element::{Element, Number};
 
 use crate::blas_lab::{Name, PointerMode, Scalars, Vector, set_mode};
+use crate::call;
 use crate::lab::{
     ALLOC_FAILED, Device, EXECUTION_FAILED, INVALID_VALUE, NOT_INITIALIZED, NOT_SUPPORTED, SUCCESS, bytes,
-    create, floats,
+    counter, create, floats,
 };
 
 const NAN: f64 = f64::NAN;
@@ -79,6 +80,28 @@ pub fn rules() {
     assert_eq!(x.all_new(), real(&[35.0]), "three times 2·5 on top of 5");
     zero_factors(handle);
     nan_in_products(handle);
+    only_elements_are_moved(handle);
+}
+
+/// Neither the places between a vector's elements nor the other triangle cross the bus on the way back.
+fn only_elements_are_moved(handle: *mut c_void) {
+    let start = handle as u64;
+    let two = Scalars::new(PointerMode::Host, Element::F32, &real(&[2.0]));
+    let (x, y) = (Device::holding(&bytes(&[1.0; 64])), Device::holding(&bytes(&[1.0; 64])));
+    let (s, x, y) = (two.address(), x.address, y.address);
+    for (symbol, arguments, read, written) in [
+        ("cublasSaxpy_v2", vec![start, 5, s, x, 3, y, 4], 10, 5),
+        ("cublasScopy_v2", vec![start, 5, x, 3, y, 4], 5, 5),
+        ("cublasSswap_v2", vec![start, 5, x, 3, y, 4], 10, 10),
+        ("cublasSsyr_v2", vec![start, 1, 5, s, x, 2, y, 7], 5 + 25, 15),
+        ("cublasSspr_v2", vec![start, 1, 5, s, x, 2, y], 5 + 15, 15),
+        ("cublasSger_v2", vec![start, 5, 4, s, x, 1, x, 2, y, 7], 5 + 4 + 20, 20),
+        ("cublasStrmv_v2", vec![start, 0, 0, 0, 5, y, 7, x, 3], 25 + 5, 5),
+    ] {
+        call!("simgpu_reset_counters");
+        assert_eq!(narrow(symbol).call(&arguments), SUCCESS, "{symbol}");
+        assert_eq!((counter("d2h_bytes"), counter("h2d_bytes")), (4 * read, 4 * written), "{symbol}");
+    }
 }
 
 fn nothing_to_do(handle: *mut c_void) {
