@@ -26,7 +26,7 @@ use gpucompat_engine::{self as engine, Comparison, Function, NanRule, Operand as
 
 use super::Arg;
 use super::descriptor::choice;
-use super::operand::{Operand, Precision, Scalars, describe, served};
+use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use super::reduce::nan_rule;
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
@@ -211,13 +211,9 @@ pub fn forward(
     }
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
     in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => {
-        let arriving = x.fetch::<R>(&call)?;
-        let mut result = y.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        let arrived = arriving.arrived()?;
-        let output = ProgramOutput { step: steps.len() - 1, tensor: result.view() };
-        engine::pointwise(&steps, &[arrived.view()], &mut [output]);
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&x], &y, scalars, |inputs, tensor| {
+            engine::pointwise(&steps, &inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor }]);
+        })?;
         Ok(served(&call, describe(&[&x, &y]), "pointwise"))
     })
 }
@@ -241,14 +237,9 @@ pub fn backward(
     }
     let scalars = Scalars::read(alpha, beta, dx.desc.element)?;
     in_precision!(Precision::of(&[x.desc.element, dx.desc.element]), R => {
-        let arriving = [y.fetch::<R>(&call)?, dy.fetch::<R>(&call)?, x.fetch::<R>(&call)?];
-        let mut result = dx.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        let [y, dy, x] = arriving.map(super::operand::Arriving::arrived);
-        let (y, dy, x) = (y?, dy?, x?);
-        let output = ProgramOutput { step: steps.len() - 1, tensor: result.view() };
-        engine::pointwise(&steps, &[y.view(), dy.view(), x.view()], &mut [output]);
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&y, &dy, &x], &dx, scalars, |inputs, tensor| {
+            engine::pointwise(&steps, &inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor }]);
+        })?;
         Ok(served(&call, describe(&[&dx]), "pointwise"))
     })
 }

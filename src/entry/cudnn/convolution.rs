@@ -19,7 +19,7 @@ use gpucompat_engine::{self as engine, Function, Operand as From, ProgramOutput,
 use super::Arg;
 use super::activation::ActivationDesc;
 use super::descriptor::ConvolutionDesc;
-use super::operand::{Operand, Precision, Scalars, describe, scalar, served};
+use super::operand::{Operand, Precision, Scalars, compute, describe, scalar, served};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::route::Served;
@@ -153,12 +153,9 @@ pub fn forward(
     let call = Call::on_cudnn(handle)?;
     let scalars = Scalars::read(alpha, beta, conv.y.desc.element)?;
     in_precision!(conv.precision(), R => {
-        let (x, w) = (conv.x.fetch::<R>(&call)?, conv.w.fetch::<R>(&call)?);
-        let mut y = conv.y.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        let kernel =
-            engine::conv_forward(&conv.desc.conv, x.arrived()?.view(), w.arrived()?.view(), y.view());
-        y.store(&call)?;
+        let kernel = compute::<R, _, _>(&call, [&conv.x, &conv.w], &conv.y, scalars, |[x, w], y| {
+            engine::conv_forward(&conv.desc.conv, x, w, y)
+        })?;
         Ok(served(&call, conv.describe(), kernel.name()))
     })
 }
@@ -173,12 +170,9 @@ pub fn backward_data(
     let call = Call::on_cudnn(handle)?;
     let scalars = Scalars::read(alpha, beta, conv.x.desc.element)?;
     in_precision!(conv.precision(), R => {
-        let (w, dy) = (conv.w.fetch::<R>(&call)?, conv.y.fetch::<R>(&call)?);
-        let mut dx = conv.x.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        let kernel =
-            engine::conv_backward_data(&conv.desc.conv, w.arrived()?.view(), dy.arrived()?.view(), dx.view());
-        dx.store(&call)?;
+        let kernel = compute::<R, _, _>(&call, [&conv.w, &conv.y], &conv.x, scalars, |[w, dy], dx| {
+            engine::conv_backward_data(&conv.desc.conv, w, dy, dx)
+        })?;
         Ok(served(&call, conv.describe(), kernel.name()))
     })
 }
@@ -193,12 +187,9 @@ pub fn backward_filter(
     let call = Call::on_cudnn(handle)?;
     let scalars = Scalars::read(alpha, beta, conv.w.desc.element)?;
     in_precision!(conv.precision(), R => {
-        let (x, dy) = (conv.x.fetch::<R>(&call)?, conv.y.fetch::<R>(&call)?);
-        let mut dw = conv.w.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        let kernel =
-            engine::conv_backward_filter(&conv.desc.conv, x.arrived()?.view(), dy.arrived()?.view(), dw.view());
-        dw.store(&call)?;
+        let kernel = compute::<R, _, _>(&call, [&conv.x, &conv.y], &conv.w, scalars, |[x, dy], dw| {
+            engine::conv_backward_filter(&conv.desc.conv, x, dy, dw)
+        })?;
         Ok(served(&call, conv.describe(), kernel.name()))
     })
 }
@@ -220,11 +211,9 @@ pub fn backward_bias(
     }
     let scalars = Scalars::read(alpha, beta, db.desc.element)?;
     in_precision!(Precision::of(&[dy.desc.element, db.desc.element]), R => {
-        let arriving = dy.fetch::<R>(&call)?;
-        let mut sums = db.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        engine::reduce(Reduction::Add, engine::NanRule::Propagate, arriving.arrived()?.view(), sums.view());
-        sums.store(&call)?;
+        compute::<R, _, _>(&call, [&dy], &db, scalars, |[dy], sums| {
+            engine::reduce(Reduction::Add, engine::NanRule::Propagate, dy, sums);
+        })?;
         Ok(served(&call, describe(&[&dy, &db]), "reduce"))
     })
 }

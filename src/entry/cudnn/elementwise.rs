@@ -23,7 +23,7 @@ use gpucompat_engine::{
 
 use super::Arg;
 use super::descriptor::choice;
-use super::operand::{Operand, Precision, Scalars, describe, scalar, served};
+use super::operand::{Operand, Precision, Scalars, compute_all, describe, scalar, served};
 use super::reduce::nan_rule;
 use crate::boundary::args::DataType;
 use crate::boundary::status::Error;
@@ -151,14 +151,10 @@ fn run(
 ) -> Result<Served, Error> {
     let elements: Vec<DataType> = from.iter().map(|operand| operand.desc.element).collect();
     in_precision!(Precision::of(&[&elements[..], &[to.desc.element]].concat()), R => {
-        let arriving = from.iter().map(|operand| operand.fetch::<R>(call)).collect::<Result<Vec<_>, _>>()?;
-        let mut result = to.result::<R>(call, scalars)?;
-        call.transfer.wait()?;
-        let arrived = arriving.into_iter().map(super::operand::Arriving::arrived).collect::<Result<Vec<_>, _>>()?;
-        let inputs: Vec<_> = arrived.iter().map(super::operand::Arrived::view).collect();
-        let output = ProgramOutput { step: steps.len() - 1, tensor: result.view() };
-        engine::pointwise(steps, &inputs, &mut [output]);
-        result.store(call)?;
+        compute_all::<R, _>(call, from, to, scalars, |inputs, tensor| {
+            engine::pointwise(steps, inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor }]);
+            Ok(())
+        })?;
         Ok(served(call, describe(&[to]), "pointwise"))
     })
 }

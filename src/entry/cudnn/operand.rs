@@ -322,6 +322,39 @@ impl<'c, R: Real> Leaving<'c, R> {
     }
 }
 
+/// `to ← α·f(from…) + β·to`: brings the operands here, lets f compute, and sends the result back. Returns what f did;
+/// nothing is sent if f fails.
+pub fn compute_all<R: Real + Plain, K>(
+    call: &Call,
+    from: &[&Operand],
+    to: &Operand,
+    scalars: Scalars,
+    f: impl FnOnce(&[TensorRef<'_, R>], TensorMut<'_, R>) -> Result<K, Error>,
+) -> Result<K, Error> {
+    let arriving = from.iter().map(|operand| operand.fetch::<R>(call)).collect::<Result<Vec<_>, _>>()?;
+    let mut result = to.result::<R>(call, scalars)?;
+    call.transfer.wait()?;
+    let arrived = arriving.into_iter().map(Arriving::arrived).collect::<Result<Vec<_>, _>>()?;
+    let inputs: Vec<_> = arrived.iter().map(Arrived::view).collect();
+    let done = f(&inputs, result.view())?;
+    result.store(call)?;
+    Ok(done)
+}
+
+/// [`compute_all`] of a known number of operands.
+pub fn compute<R: Real + Plain, const N: usize, K>(
+    call: &Call,
+    from: [&Operand; N],
+    to: &Operand,
+    scalars: Scalars,
+    f: impl FnOnce([TensorRef<'_, R>; N], TensorMut<'_, R>) -> K,
+) -> Result<K, Error> {
+    compute_all(call, &from, to, scalars, |inputs, output| {
+        let inputs = inputs.try_into().map_err(|_| Error::Internal)?;
+        Ok(f(inputs, output))
+    })
+}
+
 /// An optional argument: null means that it is not there.
 pub fn optional<T>(data: *const c_void, make: impl FnOnce() -> Result<T, Error>) -> Result<Option<T>, Error> {
     if data.is_null() { Ok(None) } else { make().map(Some) }

@@ -15,7 +15,7 @@ use gpucompat_engine::{self as engine, Lrn, Pool, PoolMode, Real, TensorMut, Ten
 
 use super::Arg;
 use super::descriptor::{AXES, choice, first, spatial};
-use super::operand::{Operand, Precision, Scalars, describe, served};
+use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use super::reduce::nan_rule;
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
@@ -166,11 +166,7 @@ pub fn forward(
     }
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
     in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => {
-        let arriving = x.fetch::<R>(&call)?;
-        let mut result = y.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        window.run_forward(arriving.arrived()?.view(), result.view());
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&x], &y, scalars, |[x], y| window.run_forward(x, y))?;
         Ok(served(&call, describe(&[&x, &y]), window.kernel()))
     })
 }
@@ -193,13 +189,7 @@ pub fn backward(
     }
     let scalars = Scalars::read(alpha, beta, dx.desc.element)?;
     in_precision!(Precision::of(&[x.desc.element, dx.desc.element]), R => {
-        let arriving = [y.fetch::<R>(&call)?, dy.fetch::<R>(&call)?, x.fetch::<R>(&call)?];
-        let mut result = dx.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        let [y, dy, x] = arriving.map(super::operand::Arriving::arrived);
-        let (y, dy, x) = (y?, dy?, x?);
-        window.run_backward([y.view(), dy.view(), x.view()], result.view());
-        result.store(&call)?;
-        Ok(served(&call, describe(&[&dx, ]), window.kernel()))
+        compute::<R, _, _>(&call, [&y, &dy, &x], &dx, scalars, |inputs, dx| window.run_backward(inputs, dx))?;
+        Ok(served(&call, describe(&[&dx]), window.kernel()))
     })
 }

@@ -11,7 +11,7 @@ use gpucompat_engine::{self as engine, SoftmaxAlgorithm, SoftmaxMode};
 
 use super::Arg;
 use super::descriptor::choice;
-use super::operand::{Operand, Precision, Scalars, describe, served};
+use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::route::Served;
@@ -68,11 +68,7 @@ pub fn forward(
     }
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
     in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => {
-        let arriving = x.fetch::<R>(&call)?;
-        let mut result = y.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        engine::softmax(algorithm, mode, arriving.arrived()?.view(), result.view());
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&x], &y, scalars, |[x], y| engine::softmax(algorithm, mode, x, y))?;
         Ok(served(&call, describe(&[&x]), "softmax"))
     })
 }
@@ -96,11 +92,9 @@ pub fn backward(
     }
     let scalars = Scalars::read(alpha, beta, dx.desc.element)?;
     in_precision!(Precision::of(&[y.desc.element, dx.desc.element]), R => {
-        let (y, dy) = (y.fetch::<R>(&call)?, dy.fetch::<R>(&call)?);
-        let mut result = dx.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        engine::softmax_backward(algorithm, mode, y.arrived()?.view(), dy.arrived()?.view(), result.view());
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&y, &dy], &dx, scalars, |[y, dy], dx| {
+            engine::softmax_backward(algorithm, mode, y, dy, dx);
+        })?;
         Ok(served(&call, describe(&[&dx]), "softmax"))
     })
 }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::Arg;
 use super::descriptor::{DIM_MAX, TensorDesc, sizes};
-use super::operand::{Operand, Precision, Scalars, describe, served};
+use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use crate::boundary::args::DataType;
 use crate::boundary::status::{Error, SUCCESS};
 use crate::entry::call::Call;
@@ -155,11 +155,9 @@ pub fn generate(
     let output = Output::of(descriptor)?;
     let (theta, grid) = (output.theta("theta", theta)?, output.grid("grid", grid)?);
     in_precision!(Precision::of(&[output.element]), R => {
-        let arriving = theta.fetch::<R>(&call)?;
-        let mut result = grid.result::<R>(&call, Scalars::PLAIN)?;
-        call.transfer.wait()?;
-        engine::affine_grid(arriving.arrived()?.view(), result.view());
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&theta], &grid, Scalars::PLAIN, |[theta], grid| {
+            engine::affine_grid(theta, grid);
+        })?;
         Ok(served(&call, describe(&[&grid]), "affine_grid"))
     })
 }
@@ -175,11 +173,9 @@ pub fn generate_backward(
     let output = Output::of(descriptor)?;
     let (dgrid, dtheta) = (output.grid("dgrid", dgrid)?, output.theta("dtheta", dtheta)?);
     in_precision!(Precision::of(&[output.element]), R => {
-        let arriving = dgrid.fetch::<R>(&call)?;
-        let mut result = dtheta.result::<R>(&call, Scalars::PLAIN)?;
-        call.transfer.wait()?;
-        engine::affine_grid_backward(arriving.arrived()?.view(), result.view());
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&dgrid], &dtheta, Scalars::PLAIN, |[dgrid], dtheta| {
+            engine::affine_grid_backward(dgrid, dtheta);
+        })?;
         Ok(served(&call, describe(&[&dgrid]), "affine_grid"))
     })
 }
@@ -201,11 +197,7 @@ pub fn sample(
     let grid = output.grid("grid", grid)?;
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
     in_precision!(Precision::of(&[x.desc.element]), R => {
-        let (x_data, grid) = (x.fetch::<R>(&call)?, grid.fetch::<R>(&call)?);
-        let mut result = y.result::<R>(&call, scalars)?;
-        call.transfer.wait()?;
-        engine::sample_grid(x_data.arrived()?.view(), grid.arrived()?.view(), result.view());
-        result.store(&call)?;
+        compute::<R, _, _>(&call, [&x, &grid], &y, scalars, |[x, grid], y| engine::sample_grid(x, grid, y))?;
         Ok(served(&call, describe(&[&x, &y]), "sample_grid"))
     })
 }
