@@ -18,7 +18,7 @@ use gpucompat_engine::{self as engine, Function, Operand as From, ProgramOutput,
 
 use super::Arg;
 use super::activation::ActivationDesc;
-use super::descriptor::ConvolutionDesc;
+use super::descriptor::{ConvolutionDesc, window_places};
 use super::operand::{Operand, Precision, Scalars, compute, describe, scalar, served};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
@@ -117,8 +117,8 @@ impl Convolution {
             let conv = &self.desc.conv;
             let (pad, stride, dilation) = (conv.pad[axis], conv.stride[axis], conv.dilation[axis]);
             let window = w[2 + axis].saturating_sub(1) * dilation + 1;
-            let steps = (x[2 + axis] + 2 * pad).checked_sub(window).map(|room| room / stride.max(1) + 1);
-            if stride == 0 || dilation == 0 || steps != Some(y[2 + axis]) {
+            let places = window_places(x[2 + axis], 2 * pad, window, stride);
+            if dilation == 0 || places != Some(y[2 + axis]) {
                 return Err(Error::InvalidValue("spatial sizes"));
             }
         }

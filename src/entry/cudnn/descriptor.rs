@@ -50,6 +50,18 @@ pub fn checked(layout: &Layout, argument: &'static str) -> Result<(), Error> {
     elements.zip(reach).map(|_| ()).ok_or(Error::InvalidValue(argument))
 }
 
+/// Whether every axis of `small` has the size of `whole`'s, or 1.
+pub fn broadcasts(small: &[usize], whole: &[usize]) -> bool {
+    small.len() == whole.len() && small.iter().zip(whole).all(|(&size, &full)| size == full || size == 1)
+}
+
+/// How many places a window that reaches over `window` elements has along an axis of `size` elements with `padding`
+/// more, before and after together. None if it does not fit, or does not move.
+pub fn window_places(size: usize, padding: usize, window: usize, stride: usize) -> Option<usize> {
+    let room = (size + padding).checked_sub(window)?;
+    Some(room.checked_div(stride)? + 1)
+}
+
 /// The first `count` of the numbers that a getter wrote.
 pub fn first<'a>(values: &'a [c_int], count: c_int, argument: &'static str) -> Result<&'a [c_int], Error> {
     usize::try_from(count).ok().and_then(|count| values.get(..count)).ok_or(Error::InvalidValue(argument))

@@ -22,7 +22,7 @@ use gpucompat_engine::{
 };
 
 use super::Arg;
-use super::descriptor::choice;
+use super::descriptor::{broadcasts, choice};
 use super::operand::{Operand, Precision, Scalars, compute_all, describe, scalar, served};
 use super::reduce::nan_rule;
 use crate::boundary::args::DataType;
@@ -89,12 +89,6 @@ macro_rules! cudnn_op_tensor {
 
 const UNUSED: From = From::Constant(0.0);
 
-/// Whether every axis of `small` has the size of `whole`'s, or 1.
-fn broadcasts(small: &Operand, whole: &Operand) -> bool {
-    small.dims().len() == whole.dims().len()
-        && small.dims().iter().zip(whole.dims()).all(|(&size, &full)| size == full || size == 1)
-}
-
 /// `C ← α·A + β·C`.
 pub fn add(
     handle: *mut c_void,
@@ -105,7 +99,7 @@ pub fn add(
 ) -> Result<Served, Error> {
     let a = Operand::tensor("A", a.0, a.1)?;
     let c = Operand::tensor("C", c.0, c.1)?;
-    if !broadcasts(&a, &c) {
+    if !broadcasts(a.dims(), c.dims()) {
         return Err(Error::InvalidValue("A"));
     }
     let scalars = Scalars::read(alpha, beta, c.desc.element)?;
@@ -203,7 +197,7 @@ pub fn binary(
         steps.push(scale(1, scalar("alpha2", alpha2, element)?));
         from.push(b);
     }
-    if from.iter().any(|operand| !broadcasts(operand, &c)) {
+    if from.iter().any(|operand| !broadcasts(operand.dims(), c.dims())) {
         return Err(Error::InvalidValue("sizes"));
     }
     steps.extend(op.steps());

@@ -14,7 +14,7 @@ use cudarc::cudnn::sys::cudnnPoolingMode_t as CMode;
 use gpucompat_engine::{self as engine, Lrn, Pool, PoolMode, Real, TensorMut, TensorRef};
 
 use super::Arg;
-use super::descriptor::{AXES, choice, first, spatial};
+use super::descriptor::{AXES, choice, first, spatial, window_places};
 use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use super::reduce::nan_rule;
 use crate::boundary::status::Error;
@@ -120,8 +120,9 @@ impl Window {
             Window::Lrn(_) => x == y && x.len() >= 2,
             Window::Pool(pool, axes) => {
                 let covered = |axis: usize| {
-                    let room = (x[2 + axis] + 2 * pool.pad[axis]).checked_sub(pool.window[axis]);
-                    room.map(|room| room / pool.stride[axis] + 1) == Some(y[2 + axis])
+                    let padding = 2 * pool.pad[axis];
+                    let places = window_places(x[2 + axis], padding, pool.window[axis], pool.stride[axis]);
+                    places == Some(y[2 + axis])
                 };
                 x.len() == axes + 2 && y.len() == x.len() && x[..2] == y[..2] && (0..*axes).all(covered)
             }

@@ -19,7 +19,7 @@ use gpucompat_engine::{self as engine, Layout, NanRule, Reduction};
 
 use super::Arg;
 use super::algorithms::write;
-use super::descriptor::{TensorDesc, choice};
+use super::descriptor::{TensorDesc, broadcasts, choice};
 use super::operand::{Operand, Precision, Scalars, describe, served};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
@@ -71,18 +71,7 @@ impl ReduceDesc {
         ask!(cudnnGetReduceTensorDescriptor for NAME, descriptor => *const c_void, &raw mut op => *mut c_int,
             &raw mut compute => *mut c_int, &raw mut nan => *mut c_int, &raw mut indices => *mut c_int,
             &raw mut width => *mut c_int)?;
-        let rows = [
-            (ReduceOp::CUDNN_REDUCE_TENSOR_ADD as c_int, Reduction::Add),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_MUL as c_int, Reduction::Mul),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_MIN as c_int, Reduction::Min),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_MAX as c_int, Reduction::Max),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_AMAX as c_int, Reduction::Amax),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_AVG as c_int, Reduction::Average),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_NORM1 as c_int, Reduction::Norm1),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_NORM2 as c_int, Reduction::Norm2),
-            (ReduceOp::CUDNN_REDUCE_TENSOR_MUL_NO_ZEROS as c_int, Reduction::MulNoZeros),
-        ];
-        let reduction = choice(op, &rows, NAME)?;
+        let reduction = reduction(op, NAME)?;
         let has_winner = matches!(reduction, Reduction::Min | Reduction::Max | Reduction::Amax);
         let indices = indices == Indices::CUDNN_REDUCE_TENSOR_FLATTENED_INDICES as c_int && has_winner;
         if indices && width != IndexType::CUDNN_32BIT_INDICES as c_int {
@@ -90,6 +79,22 @@ impl ReduceDesc {
         }
         Ok(ReduceDesc { reduction, nan: nan_rule(nan)?, indices })
     }
+}
+
+/// A `cudnnReduceTensorOp_t`.
+pub fn reduction(op: c_int, argument: &'static str) -> Result<Reduction, Error> {
+    let rows = [
+        (ReduceOp::CUDNN_REDUCE_TENSOR_ADD as c_int, Reduction::Add),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_MUL as c_int, Reduction::Mul),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_MIN as c_int, Reduction::Min),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_MAX as c_int, Reduction::Max),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_AMAX as c_int, Reduction::Amax),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_AVG as c_int, Reduction::Average),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_NORM1 as c_int, Reduction::Norm1),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_NORM2 as c_int, Reduction::Norm2),
+        (ReduceOp::CUDNN_REDUCE_TENSOR_MUL_NO_ZEROS as c_int, Reduction::MulNoZeros),
+    ];
+    choice(op, &rows, argument)
 }
 
 /// A `cudnnNanPropagation_t`.
@@ -121,9 +126,7 @@ pub fn reduce(
     let desc = ReduceDesc::read(descriptor)?;
     let a = Operand::tensor("A", a.0, a.1)?;
     let c = Operand::tensor("C", c.0, c.1)?;
-    let fits = a.dims().len() == c.dims().len()
-        && a.dims().iter().zip(c.dims()).all(|(&from, &to)| to == from || to == 1);
-    if !fits {
+    if !broadcasts(c.dims(), a.dims()) {
         return Err(Error::InvalidValue("C"));
     }
     let places = c.dims().iter().product::<usize>();

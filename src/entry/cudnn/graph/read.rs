@@ -4,9 +4,9 @@ use std::ffi::c_int;
 
 use cudarc::cudnn::sys::{
     cudnnBackendAttributeName_t as Name, cudnnBackendDescriptorType_t as Kind,
-    cudnnBackendNormFwdPhase_t as Phase, cudnnBackendNormMode_t as NormMode, cudnnReduceTensorOp_t as R,
+    cudnnBackendNormFwdPhase_t as Phase, cudnnBackendNormMode_t as NormMode,
 };
-use gpucompat_engine::{Centering, Reduction};
+use gpucompat_engine::Centering;
 
 use super::lower::Tensors;
 use super::node::Node;
@@ -16,6 +16,7 @@ use super::read_windowed::{read_convolution, read_pool};
 use crate::boundary::status::Error;
 use crate::entry::cudnn::algorithms::Direction;
 use crate::entry::cudnn::descriptor::choice;
+use crate::entry::cudnn::reduce::reduction;
 
 /// Reads an operation. Errors: `NOT_SUPPORTED` for a kind, mode or geometry without a host form.
 pub fn read(node: &Node, tensors: &mut Tensors) -> Result<Operation, Error> {
@@ -45,18 +46,7 @@ pub fn read(node: &Node, tensors: &mut Tensors) -> Result<Operation, Error> {
 fn read_reduction(node: &Node, tensors: &mut Tensors) -> Result<Operation, Error> {
     let desc = node.node(Name::CUDNN_ATTR_OPERATION_REDUCTION_DESC);
     let desc = desc.ok_or(Error::InvalidValue("reduction descriptor"))?;
-    let rows = [
-        (R::CUDNN_REDUCE_TENSOR_ADD as c_int, Reduction::Add),
-        (R::CUDNN_REDUCE_TENSOR_MUL as c_int, Reduction::Mul),
-        (R::CUDNN_REDUCE_TENSOR_MIN as c_int, Reduction::Min),
-        (R::CUDNN_REDUCE_TENSOR_MAX as c_int, Reduction::Max),
-        (R::CUDNN_REDUCE_TENSOR_AMAX as c_int, Reduction::Amax),
-        (R::CUDNN_REDUCE_TENSOR_AVG as c_int, Reduction::Average),
-        (R::CUDNN_REDUCE_TENSOR_NORM1 as c_int, Reduction::Norm1),
-        (R::CUDNN_REDUCE_TENSOR_NORM2 as c_int, Reduction::Norm2),
-        (R::CUDNN_REDUCE_TENSOR_MUL_NO_ZEROS as c_int, Reduction::MulNoZeros),
-    ];
-    let reduction = choice(desc.lock().code(Name::CUDNN_ATTR_REDUCTION_OPERATOR, -1), &rows, "reduction")?;
+    let reduction = reduction(desc.lock().code(Name::CUDNN_ATTR_REDUCTION_OPERATOR, -1), "reduction")?;
     let x = tensors.required(node, Name::CUDNN_ATTR_OPERATION_REDUCTION_XDESC)?;
     let y = tensors.required(node, Name::CUDNN_ATTR_OPERATION_REDUCTION_YDESC)?;
     Ok(Operation::Reduction { reduction, x, y })

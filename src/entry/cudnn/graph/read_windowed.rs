@@ -12,7 +12,7 @@ use super::node::Node;
 use super::operation::Operation;
 use crate::boundary::status::Error;
 use crate::entry::cudnn::algorithms::Direction;
-use crate::entry::cudnn::descriptor::{SPATIAL_MAX, choice, filtering};
+use crate::entry::cudnn::descriptor::{SPATIAL_MAX, choice, filtering, window_places};
 use crate::entry::cudnn::operand::Scalars;
 
 /// Reads a convolution of one direction.
@@ -115,9 +115,9 @@ fn read_direction(node: &Node, tensors: &mut Tensors, names: &ConvolutionNames) 
     let after = spatial(&desc, Name::CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, axes)?;
     let reaches = |axis: usize| {
         let window = w_dims[2 + axis].saturating_sub(1) * conv.dilation[axis] + 1;
-        let room = (x_dims[2 + axis] + conv.pad[axis] + after[axis]).checked_sub(window);
-        let stride = conv.stride[axis];
-        stride > 0 && conv.dilation[axis] > 0 && room.map(|room| room / stride + 1) == Some(y_dims[2 + axis])
+        let padding = conv.pad[axis] + after[axis];
+        let places = window_places(x_dims[2 + axis], padding, window, conv.stride[axis]);
+        conv.dilation[axis] > 0 && places == Some(y_dims[2 + axis])
     };
     if !fits || !(0..axes).all(reaches) {
         return Err(Error::InvalidValue("sizes of a convolution"));
@@ -164,8 +164,9 @@ pub fn read_pool(node: &Node, tensors: &mut Tensors) -> Result<Operation, Error>
     };
     let (from, to) = (tensors.dims(x), tensors.dims(y));
     let covered = |axis: usize| {
-        let room = (from[2 + axis] + pad[axis] + after[axis]).checked_sub(pool.window[axis]);
-        pool.stride[axis] > 0 && room.map(|room| room / pool.stride[axis] + 1) == Some(to[2 + axis])
+        let padding = pad[axis] + after[axis];
+        let places = window_places(from[2 + axis], padding, pool.window[axis], pool.stride[axis]);
+        places == Some(to[2 + axis])
     };
     if from.len() != axes + 2 || to.len() != from.len() || from[..2] != to[..2] || !(0..axes).all(covered) {
         return Err(Error::InvalidValue("sizes of a resampling"));

@@ -19,6 +19,7 @@ use crate::boundary::args::DataType;
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::cudnn::algorithms::Direction;
+use crate::entry::cudnn::descriptor::broadcasts;
 use crate::entry::cudnn::operand::{Arrived, Leaving, Operand, Precision, Scalars, served};
 use crate::entry::route::Served;
 use crate::staging::host_buffer::{HostBuffer, Plain};
@@ -349,11 +350,6 @@ fn scalars_of(operation: &Operation) -> Scalars {
         Operation::Convolution { scalars, .. } => *scalars,
         _ => Scalars::PLAIN,
     }
-}
-
-/// Whether every axis has the size of `whole`'s, or 1.
-fn broadcasts(small: &[usize], whole: &[usize]) -> bool {
-    small.len() == whole.len() && small.iter().zip(whole).all(|(&size, &full)| size == full || size == 1)
 }
 
 /// The layout itself if it has neither gaps nor shared places, else the packed one.
