@@ -5,6 +5,7 @@
 
 use num_traits::{Float, FloatConst};
 
+use crate::contract;
 use crate::dtype::{Accumulator, Input, Output};
 
 /// The most axes a tensor has, cuDNN's `CUDNN_DIM_MAX`.
@@ -147,14 +148,12 @@ impl Layout {
     /// # Panics
     /// If it does not fit the address space.
     pub fn extent(&self) -> usize {
-        if self.dims().contains(&0) {
-            return 0;
-        }
-        self.dims()
-            .iter()
-            .zip(self.strides())
-            .try_fold(1usize, |end, (&size, &stride)| end.checked_add((size - 1).checked_mul(stride)?))
-            .expect("a tensor's extent fits the address space")
+        contract::extent(self.dims(), self.strides())
+    }
+
+    /// [`Layout::extent`], or None if it does not fit the address space.
+    pub fn checked_extent(&self) -> Option<usize> {
+        contract::checked_extent(self.dims(), self.strides())
     }
 
     /// The place of an element.
@@ -175,14 +174,7 @@ impl Layout {
     /// Whether no two elements share a place, judged by nested strides: each, from the smallest up, must
     /// step over all that the smaller ones reach.
     pub fn is_injective(&self) -> bool {
-        let mut axes = self.dims().iter().zip(self.strides()).filter(|axis| *axis.0 > 1).collect::<Vec<_>>();
-        axes.sort_unstable_by_key(|axis| axis.1);
-        let mut reach = 0;
-        axes.into_iter().all(|(&size, &stride)| {
-            let steps_over = stride > reach;
-            reach += stride * (size - 1);
-            steps_over
-        })
+        contract::is_injective(self.dims(), self.strides())
     }
 
     /// Whether the elements lie as [`Layout::packed`] would lay them, axes of size 1 aside.

@@ -82,14 +82,8 @@ impl TensorRegion {
 
     /// Elements from the first to the last, refused if their bytes do not fit the address space.
     pub fn checked_extent(&self, element_bytes: usize) -> Result<usize, Error> {
-        if self.layout.dims().contains(&0) {
-            return Ok(0);
-        }
         self.layout
-            .dims()
-            .iter()
-            .zip(self.layout.strides())
-            .try_fold(1usize, |end, (&size, &stride)| end.checked_add((size - 1).checked_mul(stride)?))
+            .checked_extent()
             .filter(|end| end.checked_mul(element_bytes).is_some())
             .ok_or(Error::AllocFailed)
     }

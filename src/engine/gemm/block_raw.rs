@@ -140,8 +140,8 @@ pub fn accumulate<T: BlockProduct>(
     c: &mut [T],
 ) {
     let [m, n, k] = sizes;
-    assert!(extent([m, k, 1], [a.row_stride, a.col_stride, 0]) <= a.data.len());
-    assert!(extent([k, n, 1], [b.row_stride, b.col_stride, 0]) <= b.data.len());
+    assert!(extent(&[m, k, 1], &[a.row_stride, a.col_stride, 0]) <= a.data.len());
+    assert!(extent(&[k, n, 1], &[b.row_stride, b.col_stride, 0]) <= b.data.len());
     assert!(m * n <= c.len());
     // SAFETY: the three extents are asserted; `c` is borrowed mutably, so it overlaps nothing and is ours.
     unsafe { T::product(sizes, one, a, b, keep, c.as_mut_ptr(), [n, 1]) };

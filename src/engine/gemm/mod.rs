@@ -79,7 +79,7 @@ fn run<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
     }
     if let (Source::Apart(c), true) = (&source, beta != Acc::zero()) {
         let end =
-            contract::extent([shape.m, shape.n, shape.batch], [c.row_stride, c.col_stride, c.batch_stride]);
+            contract::extent(&[shape.m, shape.n, shape.batch], &[c.row_stride, c.col_stride, c.batch_stride]);
         assert!(end <= c.data.len(), "C reaches to {end}, its slice to {}", c.data.len());
     }
     let plain = matches!(source, Source::InPlace) || beta == Acc::zero();
