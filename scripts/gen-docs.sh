@@ -12,10 +12,11 @@ fi
 for page in environment functions; do
     cargo run -q --example print-docs -- "$page" >"$out/$page.md"
 done
+cargo run -q --example print-docs -- functions.tsv >"$out/functions.tsv"
 python3 scripts/operators-page.py "$(venv "$TORCH_DEFAULT")" "$(venv "$TORCH_NEXT")" >"$out/operators.md"
 if [ "$out" != docs ]; then
-    for page in environment functions operators; do
-        diff -u "docs/$page.md" "$out/$page.md" || die "docs/$page.md is out of date: run scripts/gen-docs.sh"
+    for page in environment.md functions.md functions.tsv operators.md; do
+        diff -u "docs/$page" "$out/$page" || die "docs/$page is out of date: run scripts/gen-docs.sh"
     done
     grep -oE '`[a-z0-9_]+`<!--test-->' README.md | tr -d '`' | sed 's/<!--test-->//' | while read -r name; do
         grep -rqE "(fn|def) $name\b" shim-tests src || die "README names the test $name, which does not exist"
