@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use cudarc::runtime::sys::cudaUUID_t;
 
+use super::runtime::entry_point;
 use super::runtime_launch::Dim3;
 use super::runtime_stream::{CaptureInfo, nodes_into, update_dependencies};
 use super::{properties, put};
@@ -12,6 +13,9 @@ use crate::core::{Code, graph, launch};
 
 /// CUDA 13.0.
 pub const VERSION: c_int = 13_000;
+
+/// Bytes of `cudaFuncAttributes`.
+pub const FUNCTION_ATTRIBUTES: usize = size_of::<cudarc::runtime::sys::cudaFuncAttributes>();
 
 /// Which form of a driver function a program of this version means by its plain name, best first.
 pub const DRIVER_SUFFIXES: &[&str] = &["_v3", "_v2", ""];
@@ -104,12 +108,16 @@ pub struct Properties {
 }
 
 /// The properties that CUDA 12 has not.
-pub fn describe_more(properties: &mut Properties, _attribute: impl Fn(c_int) -> c_int) {
+pub fn describe_more(properties: &mut Properties, attribute: impl Fn(c_int) -> c_int) {
+    properties.memoryPoolsSupported = attribute(115);
     properties.deviceNumaId = -1;
     properties.hostNumaId = -1;
 }
 
 export! { runtime TABLE;
+    fn cudaGetDriverEntryPoint(symbol: *const c_char, function: *mut *mut c_void, _flags: c_ulonglong, status: *mut c_int) {
+        entry_point(symbol, function, status)
+    }
     fn cudaGetDeviceProperties(place: *mut Properties, ordinal: c_int) { properties::describe(place, ordinal) }
     fn cudaStreamGetCaptureInfo(
         stream: Handle, status: *mut c_int, id: *mut c_ulonglong, graph: *mut Handle,
@@ -137,6 +145,7 @@ export! { runtime TABLE;
     fn cudaLibraryLoadData() { Err(Code::NO_KERNEL_IMAGE) }
     fn cudaLibraryLoadFromFile() { Err(Code::NO_KERNEL_IMAGE) }
     fn cudaLibraryUnload(_library: Handle) { Err(Code::INVALID_HANDLE) }
+    fn cudaLibraryEnumerateKernels() { Err(Code::INVALID_HANDLE) }
     fn cudaLibraryGetGlobal() { Err(Code::INVALID_HANDLE) }
     fn cudaLibraryGetKernel() { Err(Code::INVALID_HANDLE) }
     fn cudaLibraryGetKernelCount() { Err(Code::INVALID_HANDLE) }

@@ -18,14 +18,14 @@ export! { driver TABLE;
     fn cuDriverGetVersion(version: *mut c_int) { put(version, VERSION) }
     fn cuGetErrorName(code: c_int, text: *mut *const c_char) { put(text, Code(code).texts().0.as_ptr()) }
     fn cuGetErrorString(code: c_int, text: *mut *const c_char) { put(text, Code(code).texts().1.as_ptr()) }
-    fn cuGetProcAddress(symbol: *const c_char, function: *mut *mut c_void, _version: c_int, _flags: c_ulonglong) {
-        let address = driver_function(symbol).ok_or(Code::NOT_FOUND)?;
+    fn cuGetProcAddress(symbol: *const c_char, function: *mut *mut c_void, version: c_int, _flags: c_ulonglong) {
+        let address = driver_function(symbol, version).ok_or(Code::NOT_FOUND)?;
         put(function, address as *mut c_void)
     }
     fn cuGetProcAddress_v2(
-        symbol: *const c_char, function: *mut *mut c_void, _version: c_int, _flags: c_ulonglong, status: *mut c_int
+        symbol: *const c_char, function: *mut *mut c_void, version: c_int, _flags: c_ulonglong, status: *mut c_int
     ) {
-        let address = driver_function(symbol);
+        let address = driver_function(symbol, version);
         put_if_asked(status, c_int::from(address.is_none()));
         put(function, address.unwrap_or(0) as *mut c_void)?;
         address.map(|_| ()).ok_or(Code::NOT_FOUND)

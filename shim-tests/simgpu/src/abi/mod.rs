@@ -38,7 +38,8 @@ pub mod runtime_memory;
 pub mod runtime_pool;
 pub mod runtime_stream;
 pub mod unsupported;
-#[cfg_attr(not(feature = "cuda13"), path = "cuda12.rs")]
+#[cfg_attr(not(any(feature = "cuda11", feature = "cuda13")), path = "cuda12.rs")]
+#[cfg_attr(feature = "cuda11", path = "cuda11.rs")]
 #[cfg_attr(feature = "cuda13", path = "cuda13.rs")]
 pub mod versioned;
 

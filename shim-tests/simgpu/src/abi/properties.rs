@@ -48,7 +48,6 @@ pub fn describe(place: *mut Properties, ordinal: c_int) -> Outcome {
     properties.sharedMemPerBlockOptin = attribute(97) as usize;
     properties.maxBlocksPerMultiProcessor = attribute(106);
     properties.reservedSharedMemPerBlock = attribute(111) as usize;
-    properties.memoryPoolsSupported = attribute(115);
     versioned::describe_more(&mut properties, attribute);
     put(place, properties)
 }

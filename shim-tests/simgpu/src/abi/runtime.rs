@@ -19,9 +19,25 @@ export! { runtime TABLE;
         put(can, c_int::from(ordinal != peer))
     }
     fn cudaDeviceEnablePeerAccess(peer: c_int, _flags: c_uint) { device::checked(peer).map(|_| ()) }
+    fn cudaDeviceDisablePeerAccess(peer: c_int) { device::checked(peer).map(|_| ()) }
     fn cudaDeviceGetPCIBusId(buffer: *mut c_char, capacity: c_int, ordinal: c_int) {
-        let text = format!("0000:{:02X}:00.0", device::checked(ordinal)? + 1);
-        put_text(&text, buffer.cast(), capacity.max(0) as usize)
+        put_text(&bus_id(device::checked(ordinal)?), buffer.cast(), capacity.max(0) as usize)
+    }
+    fn cudaDeviceGetByPCIBusId(ordinal: *mut c_int, text: *const c_char) {
+        if text.is_null() {
+            return Err(Code::INVALID_VALUE);
+        }
+        // SAFETY: not null; the caller owes a C string.
+        let asked = unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy().to_uppercase();
+        let found = (0..device::count()).find(|&ordinal| bus_id(ordinal) == asked);
+        put(ordinal, found.ok_or(Code::INVALID_VALUE)?)
+    }
+    fn cudaDeviceGetLimit(value: *mut usize, limit: c_int) {
+        put(value, *LIMITS.lock().get(usize::try_from(limit).unwrap_or(usize::MAX)).ok_or(Code::UNSUPPORTED_LIMIT)?)
+    }
+    fn cudaDeviceSetLimit(limit: c_int, value: usize) {
+        *LIMITS.lock().get_mut(usize::try_from(limit).unwrap_or(usize::MAX)).ok_or(Code::UNSUPPORTED_LIMIT)? = value;
+        Ok(())
     }
     fn cudaDeviceGetStreamPriorityRange(least: *mut c_int, greatest: *mut c_int) {
         put_if_asked(least, 0);
@@ -32,14 +48,20 @@ export! { runtime TABLE;
     fn cudaRuntimeGetVersion(version: *mut c_int) { put(version, VERSION) }
     fn cudaProfilerStart() { Ok(()) }
     fn cudaProfilerStop() { Ok(()) }
-    fn cudaGetDriverEntryPoint(symbol: *const c_char, function: *mut *mut c_void, _flags: c_ulonglong, status: *mut c_int) {
-        entry_point(symbol, function, status)
-    }
     fn cudaGetDriverEntryPointByVersion(
         symbol: *const c_char, function: *mut *mut c_void, _version: c_uint, _flags: c_ulonglong, status: *mut c_int
     ) {
         entry_point(symbol, function, status)
     }
+}
+
+/// Limits of kernels (stack, printf buffer, heap, …) as a device starts with them; no kernel runs to feel them.
+static LIMITS: parking_lot::Mutex<[usize; 7]> =
+    parking_lot::Mutex::new([1024, 1 << 20, 8 << 20, 2, 2048, 128, 0]);
+
+/// A device's place on the bus.
+fn bus_id(ordinal: i32) -> String {
+    format!("0000:{:02X}:00.0", ordinal + 1)
 }
 
 /// The last error of this thread, which it clears.
@@ -66,9 +88,11 @@ pub extern "C" fn cudaGetErrorString(code: c_int) -> *const c_char {
     Code(code).texts().1.as_ptr()
 }
 
-/// The address of a driver function by name, a C string or null; the newest version of it that there is.
+/// The address of a driver function by name, a C string or null: the form that a program of CUDA `version`
+/// (1000 major + 10 minor) means by it.
 #[allow(clippy::not_unsafe_ptr_arg_deref)] // called by exported functions only, which carry the contract
-pub fn driver_function(symbol: *const c_char) -> Option<usize> {
+pub fn driver_function(symbol: *const c_char, version: c_int) -> Option<usize> {
+    const FIRST_WITH_STATUS: c_int = 12_000;
     if symbol.is_null() {
         return None;
     }
@@ -81,14 +105,17 @@ pub fn driver_function(symbol: *const c_char) -> Option<usize> {
             .find(|row| row.0 == name)
             .map(|row| (row.1)())
     };
+    if name == "cuGetProcAddress" && version < FIRST_WITH_STATUS {
+        return find(name);
+    }
     versioned::DRIVER_SUFFIXES.iter().find_map(|suffix| find(&format!("{name}{suffix}")))
 }
 
 /// A name that is not there is a success with a null address and a status.
-fn entry_point(symbol: *const c_char, function: *mut *mut c_void, status: *mut c_int) -> Outcome {
+pub fn entry_point(symbol: *const c_char, function: *mut *mut c_void, status: *mut c_int) -> Outcome {
     const FOUND: c_int = 0;
     const NOT_FOUND: c_int = 1;
-    let address = driver_function(symbol);
+    let address = driver_function(symbol, VERSION);
     put_if_asked(status, if address.is_some() { FOUND } else { NOT_FOUND });
     put(function, address.unwrap_or(0) as *mut c_void)
 }

@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use cudarc::runtime::sys::cudaFuncAttributes;
 
+use super::versioned::FUNCTION_ATTRIBUTES;
 use super::{put, put_if_asked, take};
 use crate::core::{Code, device, launch};
 
@@ -66,7 +67,14 @@ export! { runtime TABLE;
     }
     fn cudaFuncGetAttributes(place: *mut cudaFuncAttributes, _kernel: *const c_void) {
         launch::check_image()?;
-        put(place, attributes())
+        if place.is_null() {
+            return Err(Code::INVALID_VALUE);
+        }
+        let attributes = attributes();
+        let bytes = FUNCTION_ATTRIBUTES.min(size_of_val(&attributes));
+        // SAFETY: not null; the caller owes a place for its version's struct, of which later ones are longer.
+        unsafe { std::ptr::copy_nonoverlapping((&raw const attributes).cast::<u8>(), place.cast(), bytes) };
+        Ok(())
     }
     fn cudaFuncSetAttribute(_kernel: *const c_void, _attribute: c_int, _value: c_int) { launch::check_image() }
     fn cudaOccupancyMaxActiveBlocksPerMultiprocessor(

@@ -82,16 +82,40 @@ export! { runtime TABLE;
         let request = Request { source, source_pitch, target, target_pitch, width, height, direction: direction(kind)? };
         copy(&stream::get(stream as usize)?, request, Wait::No)
     }
+    fn cudaMemcpy2D(
+        target: *mut c_void, target_pitch: usize, source: *const c_void, source_pitch: usize,
+        width: usize, height: usize, kind: c_int
+    ) {
+        let (target, source) = (target as usize, source as usize);
+        let request = Request { source, source_pitch, target, target_pitch, width, height, direction: direction(kind)? };
+        copy(&stream::get(0)?, request, Wait::Yes)
+    }
+    fn cudaMemcpyPeer(
+        target: *mut c_void, _target_device: c_int, source: *const c_void, _source_device: c_int, bytes: usize
+    ) {
+        copy(&stream::get(0)?, line(target, source, bytes, 3)?, Wait::Yes)
+    }
     fn cudaMemcpyPeerAsync(
         target: *mut c_void, _target_device: c_int, source: *const c_void, _source_device: c_int, bytes: usize, stream: Stream
     ) {
         copy(&stream::get(stream as usize)?, line(target, source, bytes, 3)?, Wait::No)
     }
+    // What else they take is where to prefer the memory, which has one place here; CUDA 13 has changed its form.
+    fn cudaMemAdvise(address: *const c_void, _bytes: usize) { managed(address) }
+    fn cudaMemPrefetchAsync(address: *const c_void, _bytes: usize) { managed(address) }
     fn cudaMemset(target: *mut c_void, value: c_int, bytes: usize) {
         fill(&stream::get(0)?, target as usize, bytes, bytes, 1, &[value as u8], Wait::Yes)
     }
     fn cudaMemsetAsync(target: *mut c_void, value: c_int, bytes: usize, stream: Stream) {
         fill(&stream::get(stream as usize)?, target as usize, bytes, bytes, 1, &[value as u8], Wait::No)
+    }
+}
+
+/// INVALID_VALUE for an address that is no managed memory.
+fn managed(address: *const c_void) -> Outcome {
+    match memory::find(address as usize) {
+        Some(allocation) if matches!(allocation.kind, Kind::Managed) => Ok(()),
+        _ => Err(Code::INVALID_VALUE),
     }
 }
 

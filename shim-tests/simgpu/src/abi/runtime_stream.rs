@@ -144,6 +144,10 @@ export! { runtime TABLE;
         put(executable, graph::instantiate(graph as usize)? as Graph)
     }
     fn cudaGraphLaunch(executable: Graph, handle: Stream) { graph::launch(executable as usize, &stream::get(handle as usize)?) }
+    fn cudaGraphUpload(executable: Graph, handle: Stream) {
+        graph::check_executable(executable as usize)?;
+        stream::get(handle as usize).map(|_| ())
+    }
     fn cudaGraphDestroy(graph: Graph) { GRAPHS.remove(graph as usize).map(|_| ()) }
     fn cudaGraphExecDestroy(executable: Graph) { graph::destroy_executable(executable as usize) }
     fn cudaGraphGetNodes(graph: Graph, nodes: *mut usize, count: *mut usize) {

@@ -125,6 +125,11 @@ pub fn instantiate(graph: usize) -> Outcome<usize> {
     Ok(EXECUTABLES.insert(Arc::new(nodes)))
 }
 
+/// `cudaGraphUpload`, which has nothing to do here but to check.
+pub fn check_executable(handle: usize) -> Outcome {
+    EXECUTABLES.get(handle).map(|_| ())
+}
+
 /// `cudaGraphExecDestroy`.
 pub fn destroy_executable(handle: usize) -> Outcome {
     EXECUTABLES.remove(handle).map(|_| ())

@@ -45,6 +45,8 @@ impl Code {
     pub const NOT_READY: Code = Code(600);
     /// `cudaErrorHostMemoryAlreadyRegistered`.
     pub const ALREADY_REGISTERED: Code = Code(712);
+    /// `cudaErrorUnsupportedLimit`.
+    pub const UNSUPPORTED_LIMIT: Code = Code(215);
     /// `cudaErrorHostMemoryNotRegistered`.
     pub const NOT_REGISTERED: Code = Code(713);
     /// `cudaErrorNotSupported`.

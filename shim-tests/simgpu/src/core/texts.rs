@@ -18,6 +18,7 @@ const TEXTS: &[(i32, &CStr, &CStr)] = &[
     (101, c"cudaErrorInvalidDevice", c"invalid device ordinal"),
     (201, c"cudaErrorDeviceUninitialized", c"invalid device context"),
     (209, c"cudaErrorNoKernelImageForDevice", c"no kernel image is available for execution on the device"),
+    (215, c"cudaErrorUnsupportedLimit", c"limit is not supported on this architecture"),
     (400, c"cudaErrorInvalidResourceHandle", c"invalid resource handle"),
     (500, c"cudaErrorSymbolNotFound", c"named symbol not found"),
     (600, c"cudaErrorNotReady", c"device not ready"),
