@@ -21,11 +21,14 @@ fn permissions() -> BTreeMap<String, Vec<String>> {
     permissions
 }
 
+/// The sources below a folder, without those of crates that lie in it.
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("engine") {
-            rust_files(&path, files);
+        if path.is_dir() {
+            if !path.join("Cargo.toml").exists() {
+                rust_files(&path, files);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
@@ -83,6 +86,7 @@ fn files_and_functions_stay_small() {
     let mut files = Vec::new();
     rust_files(&root().join("src"), &mut files);
     rust_files(&root().join("src/engine"), &mut files);
+    rust_files(&root().join("src/audit"), &mut files);
     for file in files {
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines <= 460, "{} has {lines} lines", file.display());

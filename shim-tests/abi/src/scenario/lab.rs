@@ -23,20 +23,34 @@ pub fn load_native_libraries() {
     }
 }
 
-/// A function as a program that links the libraries would bind it: the global scope first, then its own libraries.
+/// A function as the program binds it: one that links the libraries finds the global scope first, one that opens them
+/// itself (`LOOKUP=library`) asks the library that it has opened.
 pub fn symbol(name: &str) -> *mut c_void {
     let text = CString::new(name).unwrap();
     let find = |scope: *mut c_void| {
         // SAFETY: looks a name up in the global scope or in a library that stays loaded.
         unsafe { libc::dlsym(scope, text.as_ptr()) }
     };
-    let global = find(libc::RTLD_DEFAULT);
-    if !global.is_null() {
-        return global;
-    }
-    let own =
-        LOADED.lock().unwrap().iter().map(|&library| find(library as *mut c_void)).find(|at| !at.is_null());
-    own.unwrap_or_else(|| panic!("{name} is not exported"))
+    let global = || Some(find(libc::RTLD_DEFAULT)).filter(|at| !at.is_null());
+    let own = || {
+        LOADED.lock().unwrap().iter().map(|&library| find(library as *mut c_void)).find(|at| !at.is_null())
+    };
+    let opens_itself = std::env::var("LOOKUP").is_ok_and(|way| way == "library");
+    let found = if opens_itself { own().or_else(global) } else { global().or_else(own) };
+    found.unwrap_or_else(|| panic!("{name} is not exported"))
+}
+
+/// The name of the file that a function is bound to.
+pub fn bound_to(address: *mut c_void) -> String {
+    // SAFETY: all-zero bytes are a valid `Dl_info`, and `dladdr` takes any address.
+    let (found, info) = unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        (libc::dladdr(address, &raw mut info), info)
+    };
+    assert!(found != 0, "{address:?} lies in a loaded library");
+    // SAFETY: a C string that lives as long as the library.
+    let path = unsafe { std::ffi::CStr::from_ptr(info.dli_fname) }.to_string_lossy().into_owned();
+    path.rsplit('/').next().unwrap_or(&path).to_owned()
 }
 
 /// A function of a native library itself.

@@ -17,6 +17,7 @@ mod handles;
 mod lab;
 mod level3;
 mod linear;
+mod lookups;
 mod matmul;
 mod policy;
 mod staging;
@@ -55,6 +56,8 @@ fn main() {
         ("batches_matrix", batches::matrix),
         ("batches_bad_input", batches::bad_input),
         ("overhead", policy::overhead),
+        ("lookups", lookups::lookups),
+        ("other_ways_to_look_up", lookups::other_ways),
         ("conv_matrix", cudnn::matrix::matrix),
         ("conv_one", cudnn::matrix::one),
         ("native_convolutions", cudnn::policy::native_convolutions),

@@ -41,6 +41,7 @@ impl Lab {
             "GPU_COMPAT_LOG",
             "GPU_COMPAT_QUIET",
             "GPU_COMPAT_CUDNN",
+            "LD_AUDIT",
         ] {
             command.env_remove(name);
         }
@@ -49,6 +50,16 @@ impl Lab {
             .env("LD_PRELOAD", format!("{} {simulator}/libcudart.so.12", built("GPU_COMPAT_SHIM")))
             .env("LD_LIBRARY_PATH", simulator);
         Lab { command }
+    }
+
+    /// A program that opens the native libraries itself and looks their functions up in them.
+    pub fn looking_up(self) -> Lab {
+        self.set("LOOKUP", "library")
+    }
+
+    /// Started with the audit library, as such programs have to be.
+    pub fn audited(self) -> Lab {
+        self.set("LD_AUDIT", &built("GPU_COMPAT_AUDIT"))
     }
 
     /// Sets a variable of the scenario's environment.

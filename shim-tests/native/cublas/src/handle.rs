@@ -10,6 +10,18 @@ fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
+/// Looks a name up as the real library looks names up in its parts: from its own code.
+///
+/// # Safety
+/// `library` is a live handle, `name` a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn standin_lookup(library: *mut c_void, name: *const c_char) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let found = unsafe { libc::dlsym(library, name) };
+    // Not the last thing done here, or the compiler would let our caller's code make the call.
+    std::hint::black_box(found)
+}
+
 /// How often a function was called.
 #[unsafe(no_mangle)]
 pub extern "C" fn standin_calls(name: *const c_char) -> u64 {
