@@ -2,6 +2,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SHIM=$ROOT/target/release/libgpucompat.so
+AUDIT=$ROOT/target/release/libgpucompat_audit.so
 SIMGPU=$ROOT/target/simgpu-12
 STANDIN=$ROOT/target/standin
 VENVS=${GPU_COMPAT_VENVS:-${XDG_CACHE_HOME:-$HOME/.cache}/gpucompat/venv}
@@ -32,7 +33,7 @@ need_build_tools() {
 
 build_shim() {
     say "building libgpucompat.so"
-    (cd "$ROOT" && cargo build --release -p gpucompat)
+    (cd "$ROOT" && cargo build --release -p gpucompat -p gpucompat-audit)
 }
 
 # build_simgpu [MAJOR]: for programs of that CUDA version; what runs on the simulated GPU afterwards finds it.
@@ -70,6 +71,40 @@ venv() {
         touch "$dir/.complete-3"
     fi
     echo "$dir/bin/python"
+}
+
+# clients_venv CUDA: a virtual environment with programs from PyPI that are built for that version of CUDA; prints its
+# python.
+clients_venv() {
+    local dir=$VENVS/clients-$1
+    local packages
+    case $1 in
+    11) packages="numpy<2 cupy-cuda11x==12.3.0 onnxruntime-gpu==1.18.1 onnx==1.16.2 nvidia-cublas-cu11==11.11.3.6
+        nvidia-cudnn-cu11==8.9.5.30 nvidia-cuda-runtime-cu11==11.8.89 nvidia-cuda-nvrtc-cu11==11.8.89
+        nvidia-cufft-cu11==10.9.0.58 nvidia-curand-cu11==10.3.0.86 nvidia-cusolver-cu11==11.4.1.48
+        nvidia-cusparse-cu11==11.7.5.86" ;;
+    12) packages="numpy<2 cupy-cuda12x==12.3.0 onnxruntime-gpu==1.20.2 onnx==1.17.0 ctranslate2==4.8.5
+        nvidia-cudnn-frontend==1.10.0" ;;
+    13) packages="numpy onnxruntime-gpu==1.31.1 onnx==1.23.2 nvidia-curand==10.4.5.25" ;;
+    *) die "no set of clients for CUDA $1" ;;
+    esac
+    if [ ! -e "$dir/.complete-1" ]; then
+        say "installing programs for CUDA $1 from PyPI, once"
+        python3 -c 'import ensurepip, venv' 2>/dev/null || need ensurepip-of-python3 python3-venv
+        python3 -m venv "$dir" >&2 || die "python3 -m venv failed (Debian: apt-get install python3-venv)"
+        # shellcheck disable=SC2086 # a list of words
+        "$dir/bin/python" -m pip install --progress-bar off $packages pytest >&2 || die "pip install for CUDA $1 failed"
+        touch "$dir/.complete-1"
+    fi
+    echo "$dir/bin/python"
+}
+
+# libraries_of PYTHON: the folders of NVIDIA's libraries in a virtual environment, each followed by a colon.
+libraries_of() {
+    local folder
+    for folder in "${1%/bin/python}"/lib/python3*/site-packages/nvidia/*/lib; do
+        if [ -d "$folder" ]; then printf '%s:' "$folder"; fi
+    done
 }
 
 # has_gpu: whether a real NVIDIA GPU answers.

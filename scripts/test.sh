@@ -15,6 +15,9 @@ usage: scripts/test.sh [stage …]
   e2e-oldest the same with torch==$TORCH_OLDEST (only when named)
   e2e-newest the same with torch==$TORCH_NEWEST, which is built for CUDA 13 (only when named)
   ops        PyTorch's operator database on the device against the CPU, both versions
+  clients    CuPy, onnxruntime, cudnn-frontend from PyPI, built for CUDA 12
+  clients-oldest, clients-newest
+             the same for CUDA 11 and 13 (only when named)
   models     real models of torchvision, transformers and diffusers, torch==$TORCH_DEFAULT
   docs       generated documentation is what the code prints
 
@@ -39,9 +42,13 @@ stage_abi() {
     python=$(venv "$TORCH_DEFAULT")
     cudnn=$(echo "${python%/bin/python}"/lib/python3*/site-packages/nvidia/cudnn/lib)
     [ -e "$cudnn/libcudnn.so.9" ] || die "torch==$TORCH_DEFAULT came without libcudnn.so.9: $cudnn"
+    # Every version of NVIDIA's libraries that is installed.
+    local installed other
+    installed=$(libraries_of "$python")
+    for other in "$VENVS"/*/bin/python; do installed+=$(libraries_of "$other"); done
     cd "$ROOT"
-    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU GPU_COMPAT_STANDIN=$STANDIN GPU_COMPAT_CUDNN_DIR=$cudnn \
-        cargo test --release -p gpucompat-abi-tests
+    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_AUDIT=$AUDIT GPU_COMPAT_SIMGPU=$SIMGPU GPU_COMPAT_STANDIN=$STANDIN \
+        GPU_COMPAT_NATIVE_LIBRARIES=$installed GPU_COMPAT_CUDNN_DIR=$cudnn cargo test --release -p gpucompat-abi-tests
 }
 
 # e2e VERSION: the Python tests, on the simulated GPU whatever the machine has.
@@ -80,6 +87,30 @@ stage_models() {
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU "$python" -m pytest -q -p no:cacheprovider shim-tests/models
 }
 
+# clients CUDA: programs of others, with NVIDIA's libraries of PyTorch's wheel where they bring none.
+clients() {
+    need_build_tools
+    build_shim
+    build_simgpu "$1"
+    local python libraries
+    python=$(clients_venv "$1")
+    libraries=$(libraries_of "$python")
+    case $1 in
+    12) libraries+=$(libraries_of "$(venv "$TORCH_DEFAULT")") ;;
+    13) libraries+=$(libraries_of "$(venv "$TORCH_NEWEST")") ;;
+    esac
+    # cudnn-frontend opens a name that no wheel has.
+    mkdir -p "$ROOT/target/names-$1"
+    local cudnn
+    for cudnn in ${libraries//:/ }; do
+        if [ -e "$cudnn/libcudnn.so.9" ]; then ln -sf "$cudnn/libcudnn.so.9" "$ROOT/target/names-$1/libcudnn.so"; fi
+    done
+    cd "$ROOT"
+    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_AUDIT=$AUDIT GPU_COMPAT_SIMGPU=$SIMGPU GPU_COMPAT_CLIENTS=$1 \
+        GPU_COMPAT_NATIVE_LIBRARIES=$libraries$ROOT/target/names-$1 \
+        "$python" -m pytest -q -p no:cacheprovider shim-tests/clients
+}
+
 stage_docs() {
     need_build_tools
     cd "$ROOT"
@@ -89,7 +120,7 @@ stage_docs() {
 stages=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') stages=(rust abi e2e e2e-next ops models docs) ;;
+'') stages=(rust abi e2e e2e-next ops clients models docs) ;;
 esac
 for stage in "${stages[@]}"; do
     say "stage $stage"
@@ -101,6 +132,9 @@ for stage in "${stages[@]}"; do
     e2e-oldest) (e2e "$TORCH_OLDEST") ;;
     e2e-newest) (e2e "$TORCH_NEWEST") ;;
     ops) (ops "$TORCH_DEFAULT" && ops "$TORCH_NEXT") ;;
+    clients) (clients 12) ;;
+    clients-oldest) (clients 11) ;;
+    clients-newest) (clients 13) ;;
     models) (stage_models) ;;
     docs) (stage_docs) ;;
     *) usage >&2; die "unknown stage: $stage" ;;
