@@ -75,6 +75,14 @@ pub const VARIABLES: &[Variable] = &[
               attached: cuDNN (native, or served by the engine), PyTorch's CPU kernels, or cuDNN if it is native.",
     },
     Variable {
+        name: "GPU_COMPAT_GEMM",
+        values: "auto, matrixmultiply or host",
+        default: "auto",
+        doc: "Who multiplies matrices on the host: gpucompat's own kernels (matrixmultiply for complex numbers), \
+              matrixmultiply for every type it has, or the BLAS that the process has loaded (MKL, OpenBLAS, BLIS), whose \
+              results may depend on its number of threads. Thin matrices are always gpucompat's own.",
+    },
+    Variable {
         name: "GPU_COMPAT_SCRATCH_MB",
         values: "a number from 1",
         default: "64",
@@ -115,6 +123,17 @@ impl Provider {
     }
 }
 
+/// What `GPU_COMPAT_GEMM` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gemm {
+    /// Unset or `auto`: our own kernels.
+    Auto,
+    /// `matrixmultiply`.
+    Matrixmultiply,
+    /// `host`: a BLAS that the process has loaded.
+    Host,
+}
+
 /// The parsed environment.
 #[derive(Debug)]
 pub struct Config {
@@ -134,6 +153,8 @@ pub struct Config {
     pub products: Provider,
     /// `GPU_COMPAT_CUDNN`.
     pub cudnn: Provider,
+    /// `GPU_COMPAT_GEMM`.
+    pub gemm: Gemm,
     /// `GPU_COMPAT_SCRATCH_MB`.
     pub scratch_mb: Option<u32>,
     /// One sentence for each value that was not understood and is treated as unset.
@@ -168,6 +189,7 @@ impl Config {
                 .map(|threads| threads as usize),
             products: provider("GPU_COMPAT_PRODUCTS", lookup, &mut complaints),
             cudnn: provider("GPU_COMPAT_CUDNN", lookup, &mut complaints),
+            gemm: gemm(lookup, &mut complaints),
             scratch_mb: number("GPU_COMPAT_SCRATCH_MB", lookup, &mut complaints)
                 .filter(|&megabytes| megabytes > 0),
             complaints,
@@ -198,6 +220,20 @@ fn provider(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &
         complaints.push(format!("{name}={value:?} is none of auto, library and cpu and is treated as unset"));
         Provider::Auto
     })
+}
+
+fn gemm(lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Gemm {
+    match text("GPU_COMPAT_GEMM", lookup).as_deref() {
+        None | Some("auto") => Gemm::Auto,
+        Some("matrixmultiply") => Gemm::Matrixmultiply,
+        Some("host") => Gemm::Host,
+        Some(other) => {
+            complaints.push(format!(
+                "GPU_COMPAT_GEMM={other:?} is none of auto, matrixmultiply and host and is treated as unset"
+            ));
+            Gemm::Auto
+        }
+    }
 }
 
 fn number(
@@ -246,6 +282,9 @@ mod tests {
         assert_eq!((parse(&[]).products, parse(&[]).cudnn), (Provider::Auto, Provider::Auto));
         assert_eq!(parse(&[("GPU_COMPAT_PRODUCTS", "library")]).products, Provider::Library);
         assert_eq!(parse(&[("GPU_COMPAT_CUDNN", "cpu")]).cudnn, Provider::Cpu);
+        assert_eq!((parse(&[]).gemm, parse(&[("GPU_COMPAT_GEMM", "host")]).gemm), (Gemm::Auto, Gemm::Host));
+        let odd = parse(&[("GPU_COMPAT_GEMM", "mkl")]);
+        assert_eq!((odd.gemm, odd.complaints.len()), (Gemm::Auto, 1));
         let odd = parse(&[("GPU_COMPAT_PRODUCTS", "gpu")]);
         assert_eq!((odd.products, odd.complaints.len()), (Provider::Auto, 1));
     }

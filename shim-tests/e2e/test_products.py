@@ -212,3 +212,23 @@ def test_a_forked_child_fails_as_cuda_does_and_does_not_hang(on_simgpu):
         """
     )
     assert result.status == 0 and "torch.Size([4, 4])" in result.out, result
+
+
+def test_who_multiplies_can_be_chosen(on_simgpu):
+    script = (
+        COMPARE
+        + """
+for dtype in (torch.float32, torch.float64, torch.complex64):
+    a, b = noise(70, 90, dtype=dtype), noise(90, 50, dtype=dtype)
+    check("a @ b", a.cuda() @ b.cuda(), torch.matmul, a, b)
+    check("a.T", a.cuda().T @ a.cuda(), lambda x, y: x.T @ y, a, a)
+print("ok")
+"""
+    )
+    # PyTorch's wheel carries MKL, which is in the process and need not be loaded.
+    for choice, kernel in (("auto", "packed"), ("matrixmultiply", "matrixmultiply"), ("host", "host_blas")):
+        chosen = {"GPU_COMPAT_GEMM": choice, "GPU_COMPAT_PRODUCTS": "library", "GPU_COMPAT_DEBUG": "1"}
+        result = on_simgpu(script, **chosen)
+        assert result.status == 0 and result.out.splitlines()[-1] == "ok", result
+        kernels = re.findall(r"served fn=cublas\w*gemm\w* .*type=f32.* kernel=(\w+)", result.err)
+        assert kernels and set(kernels) == {kernel}, result.err

@@ -14,10 +14,16 @@
 //!
 //! Half-precision products accumulate in single precision over the whole depth and are rounded once.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use num_complex::Complex;
 
 use crate::gemm::block_raw::BlockProduct;
+use crate::gemm::lanes_bf16_raw;
+use crate::gemm::micro_bf16_raw::MicroBf16;
+use crate::gemm::micro_raw::Micro;
+use crate::gemm::packed_raw::Job;
+use crate::scratch::AnyBits;
 
 /// Single-precision complex.
 pub type C32 = Complex<f32>;
@@ -25,7 +31,7 @@ pub type C32 = Complex<f32>;
 pub type C64 = Complex<f64>;
 
 /// A type that products are accumulated in; also that of alpha and beta.
-pub trait Accumulator: BlockProduct + Copy + PartialEq + Send + Sync + 'static {
+pub trait Accumulator: BlockProduct + AnyBits + Copy + PartialEq + Send + Sync + 'static {
     /// 0.
     fn zero() -> Self;
     /// The nearest value.
@@ -50,13 +56,29 @@ pub trait Accumulator: BlockProduct + Copy + PartialEq + Send + Sync + 'static {
 }
 
 /// An element of A and B that is accumulated in `Acc`.
-pub trait Input<Acc>: Copy + Send + Sync + 'static {
+pub trait Input<Acc: Accumulator>: Copy + Send + Sync + 'static {
     /// The same value as an accumulator.
     fn widen(self) -> Acc;
 
     /// The slice itself where the types are the same, so that nothing need be converted.
     fn as_accumulators(_: &[Self]) -> Option<&[Acc]> {
         None
+    }
+
+    /// Computes a product by the packed kernel that suits the type on this machine.
+    fn packed_product<Out: Output<Acc>>(job: &Job<'_, Self, Acc, Out>) {
+        job.run(Micro::of::<Acc>());
+    }
+
+    /// Whether this machine has dot products of the type that need no widening ([`Input::dots`]).
+    fn dots_as_they_lie() -> bool {
+        false
+    }
+
+    /// `sums[r·t + i] += Σₗ wide[r][l]·thin[i·depth + l]` for one or two wide rows and t thin ones, where
+    /// [`Input::dots_as_they_lie`].
+    fn dots(_wide: &[&[Self]], _thin: &[Self], _sums: &mut [Acc]) {
+        unreachable!("asked only of types that have it")
     }
 
     /// Converts a contiguous run.
@@ -68,9 +90,15 @@ pub trait Input<Acc>: Copy + Send + Sync + 'static {
 }
 
 /// An element of C for a product accumulated in `Acc`.
-pub trait Output<Acc>: Copy + Send + Sync + 'static {
+pub trait Output<Acc: Accumulator>: Copy + Send + Sync + 'static {
     /// The accumulated value, rounded to nearest even.
     fn round(value: Acc) -> Self;
+    /// The same for a contiguous run.
+    fn round_run(source: &[Acc], target: &mut [Self]) {
+        for (target, &source) in target.iter_mut().zip(source) {
+            *target = Self::round(source);
+        }
+    }
     /// The same value as an accumulator.
     fn widen(self) -> Acc;
 
@@ -199,11 +227,12 @@ impl Accumulator for i32 {
 same_type!(i32);
 
 macro_rules! half_type {
-    ($ty:ident, $widen_run:expr) => {
+    ($ty:ident, $widen_run:expr, $round_run:expr $(, $product:item)*) => {
         impl Input<f32> for $ty {
             fn widen(self) -> f32 {
                 self.to_f32()
             }
+            $($product)*
             fn widen_run(source: &[Self], target: &mut [f32]) {
                 $widen_run(source, target);
             }
@@ -212,14 +241,47 @@ macro_rules! half_type {
             fn round(value: f32) -> Self {
                 $ty::from_f32(value)
             }
+            fn round_run(source: &[f32], target: &mut [Self]) {
+                $round_run(source, target);
+            }
             fn widen(self) -> f32 {
                 self.to_f32()
             }
         }
     };
 }
-half_type!(f16, half::slice::HalfFloatSliceExt::convert_to_f32_slice);
-half_type!(bf16, widen_bf16);
+half_type!(f16, HalfFloatSliceExt::convert_to_f32_slice, |source: &[f32], target: &mut [f16]| {
+    target.convert_from_f32_slice(source);
+});
+half_type!(
+    bf16,
+    widen_bf16,
+    round_bf16,
+    fn packed_product<Out: Output<f32>>(job: &Job<'_, Self, f32, Out>) {
+        match MicroBf16::available() {
+            Some(kernel) => job.run(kernel),
+            None => job.run(Micro::of::<f32>()),
+        }
+    },
+    fn dots_as_they_lie() -> bool {
+        MicroBf16::available().is_some()
+    },
+    fn dots(wide: &[&[Self]], thin: &[Self], sums: &mut [f32]) {
+        if let Some(machine) = MicroBf16::available() {
+            lanes_bf16_raw::dots(machine, wide, thin, sums);
+        }
+    }
+);
+
+/// Rounds to nearest even; a NaN becomes quiet. Without a branch, so that it vectorises.
+fn round_bf16(source: &[f32], target: &mut [bf16]) {
+    for (target, source) in target.iter_mut().zip(source) {
+        let bits = source.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+        let quiet = bits >> 16 | 0x40;
+        *target = bf16::from_bits(if source.is_nan() { quiet } else { rounded } as u16);
+    }
+}
 
 /// A bf16 is the upper half of an f32. Unlike `to_f32` without a branch for NaN, so that it vectorises; a
 /// signalling NaN stays one until the first product quiets it.
@@ -262,6 +324,24 @@ mod tests {
             [(0.0f64, 0.0), (1.0, 0.841_191_990_6), (-1.0, -0.158_808_009_4), (3.0, 2.996_362_607_9)]
         {
             assert!((x.gelu() - want).abs() < 1e-9, "gelu({x}) = {}", x.gelu());
+        }
+    }
+
+    #[test]
+    fn runs_are_rounded_as_single_numbers_are() {
+        let mut values: Vec<f32> =
+            (0..=u16::MAX).map(|bits| f32::from_bits(u32::from(bits) << 16 | 0x8000)).collect();
+        values.extend((0..=u16::MAX).map(|bits| f32::from_bits(u32::from(bits) << 16 | 0x7fff)));
+        values.extend((0..=u16::MAX).map(|bits| f16::from_bits(bits).to_f32() * 1.000_488_3));
+        let (mut brain, mut half) = (vec![bf16::ZERO; values.len()], vec![f16::ZERO; values.len()]);
+        <bf16 as Output<f32>>::round_run(&values, &mut brain);
+        <f16 as Output<f32>>::round_run(&values, &mut half);
+        for (index, &value) in values.iter().enumerate() {
+            assert_eq!(brain[index].to_bits(), bf16::from_f32(value).to_bits(), "{value:e}");
+            assert!(
+                half[index] == f16::from_f32(value) || value.is_nan() && half[index].is_nan(),
+                "{value:e}"
+            );
         }
     }
 

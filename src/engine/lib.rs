@@ -8,7 +8,7 @@
 //! environment or of logging, and never sees memory that a device alone can reach.
 //!
 //! Every result is a function of the operands alone: the number of threads changes the time, not a bit of
-//! the output.
+//! the output, unless a BLAS from outside was handed in ([`set_host_blas`]).
 
 mod bits;
 pub mod blas;
@@ -52,7 +52,9 @@ pub use ctc::{CtcNormalization, ctc_loss};
 pub use dropout_raw::{DropoutSeed, dropout_backward, dropout_forward};
 pub use dtype::{Accumulator, C32, C64, Input, Output};
 pub use epilogue::{Activation, Epilogue};
-pub use gemm::{Kernel, gemm, gemm_with_epilogue};
+pub use gemm::{
+    Backend, FortranGemm, HostBlas, Kernel, gemm, gemm_with_epilogue, set_gemm_backend, set_host_blas,
+};
 pub use half::{bf16, f16};
 pub use lrn::{Lrn, lrn_backward, lrn_forward};
 pub use matmul::{matmul, matmul_fits};

@@ -51,8 +51,24 @@ pub fn elements<R: Real>(held_for: Use) -> usize {
     }
 }
 
+/// Types of which any bits are a value and whose alignment divides that of `f64`.
+///
+/// # Safety
+/// The line above holds.
+pub unsafe trait AnyBits: Copy {}
+// SAFETY: a number of four or eight bytes.
+unsafe impl AnyBits for f32 {}
+// SAFETY: as above.
+unsafe impl AnyBits for f64 {}
+// SAFETY: as above.
+unsafe impl AnyBits for i32 {}
+// SAFETY: as above.
+unsafe impl AnyBits for u32 {}
+// SAFETY: two such numbers, one after the other.
+unsafe impl<T: AnyBits> AnyBits for num_complex::Complex<T> {}
+
 /// Runs `body` on `length` elements of scratch memory, of any values, that start at a cache line.
-pub fn with<R: Real, T>(length: usize, body: impl FnOnce(&mut [R]) -> T) -> T {
+pub fn with<R: AnyBits, T>(length: usize, body: impl FnOnce(&mut [R]) -> T) -> T {
     let mut others = KEPT.take();
     let mut kept = others.pop().unwrap_or_default();
     KEPT.set(others);
@@ -60,8 +76,7 @@ pub fn with<R: Real, T>(length: usize, body: impl FnOnce(&mut [R]) -> T) -> T {
     if kept.len() < doubles || (kept.len() - doubles) * size_of::<f64>() > scratch_bytes() {
         kept = vec![0.0; doubles];
     }
-    // SAFETY: `Real` is f32 or f64, whose alignment divides f64's and for which any bits are a value;
-    // `kept` is borrowed mutably, so nothing else reaches it.
+    // SAFETY: any bits are a value of the type and f64's alignment is enough for it, as the trait says; `kept` is borrowed mutably, so nothing else reaches it.
     let (_, elements, _) = unsafe { kept.align_to_mut::<R>() };
     let skipped = elements.as_ptr().align_offset(ALIGNMENT);
     let result = body(&mut elements[skipped..skipped + length]);

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use crate::boundary::status::Error;
-use crate::config::config;
+use crate::entry::engine;
 use crate::handle::registry::{Owner, owner};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::real;
@@ -30,7 +30,7 @@ pub struct Call {
 impl Call {
     /// The call that `handle`, ours or the real library's, is used for.
     pub fn on(handle: *const c_void) -> Result<Call, Error> {
-        set_limits();
+        engine::prepare();
         match owner(handle).ok_or(Error::NotInitialized)? {
             Owner::Ours(object) => {
                 let state = object.state();
@@ -64,7 +64,7 @@ impl Call {
         stream: Stream,
         pointer_mode: PointerMode,
     ) -> Result<Call, Error> {
-        set_limits();
+        engine::prepare();
         let transfer = match owner(handle) {
             Some(Owner::Ours(object)) => Transfer::on(object.context, object.device, stream)?,
             Some(Owner::Real) | None => current(stream)?,
@@ -142,19 +142,6 @@ impl Call {
 
 fn mode(value: c_int) -> PointerMode {
     if value == 1 { PointerMode::Device } else { PointerMode::Host }
-}
-
-/// Tells the engine, once, how many threads and how much memory the process's settings allow.
-fn set_limits() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        if let Some(threads) = config().threads {
-            gpucompat_engine::set_threads(threads);
-        }
-        if let Some(megabytes) = config().scratch_mb {
-            gpucompat_engine::set_scratch_bytes((megabytes as usize) << 20);
-        }
-    });
 }
 
 fn current(stream: Stream) -> Result<Transfer, Error> {

@@ -12,4 +12,5 @@ pub mod cublaslt;
 pub mod cudnn;
 #[macro_use]
 pub mod cudart;
+pub mod engine;
 pub mod route;

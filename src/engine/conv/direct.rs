@@ -7,11 +7,11 @@
 //! between are computed and dropped, which costs less than starting anew in each row.
 
 use super::gather::Filter;
-use super::micro_raw::Keep;
 use super::operand::{clear_run, copy_strided};
 use super::plan::{AXES, Gather, View};
 use super::planes_raw::{MOST_OUTPUTS, Sweep, UNIT, sweep};
 use crate::gemm::block_raw::SharedOutput;
+use crate::gemm::micro_raw::Keep;
 use crate::tensor::Real;
 use crate::{scratch, threads};
 

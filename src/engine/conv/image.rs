@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
-use super::operand::{Operand, Panel, Panels, clear_run, copy_run, copy_strided};
+use super::operand::{Operand, Panels, clear_run, copy_run, copy_strided};
 use super::plan::{AXES, Gather, Grid, Tap, View};
+use crate::gemm::micro_raw::Panel;
 use crate::tensor::Real;
 
 /// Which of channels and taps runs fastest among the lines.

@@ -7,7 +7,7 @@
 //! infinities inside the window propagate.
 //!
 //! Most convolutions are products of the filter with a matrix of windows ([`image`]) that is made tile by
-//! tile, directly in the form that the innermost product reads ([`micro_raw`]): the scratch memory of all
+//! tile, directly in the form that the innermost product reads ([`crate::gemm::micro_raw`]): the scratch memory of all
 //! threads stays inside [`crate::scratch_bytes`]. Positions go along vector registers where columns lie next
 //! to each other (NCHW), channels where those do (NHWC).
 
@@ -19,7 +19,6 @@ mod filter_depthwise;
 mod gather;
 mod image;
 mod lanes;
-mod micro_raw;
 mod operand;
 mod plan;
 mod planes_raw;

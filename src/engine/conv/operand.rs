@@ -3,18 +3,8 @@
 use std::ops::Range;
 
 use super::plan::Grid;
+use crate::gemm::micro_raw::Panel;
 use crate::tensor::Real;
-
-/// A few rows of the left operand over a stretch of the depth.
-#[derive(Clone, Copy)]
-pub struct Panel<'a, R> {
-    /// The elements.
-    pub data: &'a [R],
-    /// Elements from row to row.
-    pub row_stride: usize,
-    /// Elements from one depth to the next.
-    pub depth_stride: usize,
-}
 
 /// A matrix of lines (rows of the left operand, or columns of the right) over a depth, one per group. Ranges
 /// that are asked for are never empty.

@@ -8,8 +8,8 @@
 // Outputs and registers of several arrays are walked side by side.
 #![allow(clippy::needless_range_loop)]
 
-use super::micro_raw::Keep;
 use crate::gemm::lanes_raw::Width;
+use crate::gemm::micro_raw::Keep;
 use crate::gemm::vector_raw::Vector;
 use crate::tensor::Real;
 

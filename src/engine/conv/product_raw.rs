@@ -9,9 +9,9 @@
 
 use std::ops::Range;
 
-use super::micro_raw::{Keep, MOST_COLUMNS, MOST_ROWS, Micro, Size};
-use super::operand::{Operand, Panel, Panels, Places, copy_run};
+use super::operand::{Operand, Panels, Places, copy_run};
 use crate::gemm::block_raw::SharedOutput;
+use crate::gemm::micro_raw::{Keep, MOST_COLUMNS, MOST_ROWS, Micro, Panel, Size};
 use crate::tensor::Real;
 use crate::{scratch, threads};
 

@@ -7,6 +7,7 @@ use std::arch::x86_64;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use super::host_raw::{FortranGemm, HostBlas};
 use super::lanes_raw::dots;
 use super::vector_raw::Vector;
 use crate::contract::extent;
@@ -32,6 +33,11 @@ pub trait BlockProduct: Sized {
     #[cfg(target_arch = "x86_64")]
     type Vector512: Vector<Self>;
 
+    /// The function of a BLAS for this type, if it has one.
+    fn of_host(_blas: &HostBlas) -> Option<FortranGemm<Self>> {
+        None
+    }
+
     /// Computes one block; β = 0 does not read C.
     ///
     /// # Safety
@@ -55,6 +61,10 @@ macro_rules! matrixmultiply_block {
             type Vector256 = $vector256;
             #[cfg(target_arch = "x86_64")]
             type Vector512 = $vector512;
+
+            fn of_host(blas: &HostBlas) -> Option<FortranGemm<$ty>> {
+                Some(blas.$kernel)
+            }
 
             unsafe fn product(
                 [m, n, k]: [usize; 3],

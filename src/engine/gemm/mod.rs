@@ -5,22 +5,31 @@
 //! gaps in a batch) are never written.
 
 pub mod block_raw;
-mod finish;
+mod finish_raw;
+mod host_raw;
+mod kernel_raw;
+pub mod lanes_bf16_raw;
 pub mod lanes_raw;
+mod lines;
+pub mod micro_bf16_raw;
+pub mod micro_raw;
+pub mod packed_raw;
 mod panel;
 mod select;
 mod skinny;
 mod tiles_raw;
 pub mod vector_raw;
 
+pub use host_raw::{Backend, FortranGemm, HostBlas, set_gemm_backend, set_host_blas};
 pub use select::Kernel;
 
 use crate::contract;
 use crate::dtype::{Accumulator, Input, Output};
 use crate::epilogue::Epilogue;
 use crate::shape::{Conj, GemmShape, MatMut, MatRef};
-use finish::{Finish, Source};
-use select::Traits;
+use finish_raw::{Finish, Source};
+use host_raw::Plan;
+use select::{Thick, Traits};
 
 /// `C ← α·A·B + β·C` for each matrix of the batch; the kernel that computed it.
 ///
@@ -89,11 +98,26 @@ fn run<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
         && b.conjugate == Conj::No
         && AB::as_accumulators(&[]).is_some()
         && Out::as_accumulators_mut(&mut []).is_some();
-    let kernel = select::select(shape, Traits { no_product, direct, thin: thin::<Acc>() });
+    let host = host_raw::host_blas().filter(|blas| direct && Acc::of_host(blas).is_some());
+    let host = host.and_then(|blas| Some((blas, Plan::of(shape, &a, &b, &d)?)));
+    let thick = if host.is_some() {
+        Thick::Host
+    } else if Acc::COMPLEX || host_raw::backend() == Backend::Matrixmultiply {
+        Thick::Tiles
+    } else {
+        Thick::Packed
+    };
+    let traits = Traits { no_product, direct, thick, thin: thin::<Acc>() };
+    let kernel = select::select(shape, traits);
     let finish = Finish { alpha, beta, source, epilogue };
     match kernel {
         Kernel::Scale => tiles_raw::scale(shape, &finish, d),
         Kernel::Skinny => tiles_raw::skinny(shape, a, b, &finish, d),
+        Kernel::Host => {
+            let Some((blas, plan)) = host else { unreachable!("selected only where there is a plan") };
+            tiles_raw::by_host(blas, plan, shape, a, b, &finish, d);
+        }
+        Kernel::Packed => packed_raw::product(shape, a, b, &finish, d),
         Kernel::Matrixmultiply => tiles_raw::direct(shape, a, b, &finish, d),
         Kernel::Widened => tiles_raw::widened(shape, a, b, &finish, d),
     }

@@ -9,6 +9,10 @@ pub enum Kernel {
     Scale,
     /// Few rows or few columns: the larger operand is read once, as it lies.
     Skinny,
+    /// Packed operands, our innermost product.
+    Packed,
+    /// A BLAS that the process holds.
+    Host,
     /// Tiles computed in place by matrixmultiply.
     Matrixmultiply,
     /// Tiles widened, accumulated by matrixmultiply, finished and rounded once.
@@ -21,6 +25,8 @@ impl Kernel {
         match self {
             Kernel::Scale => "scale",
             Kernel::Skinny => "skinny",
+            Kernel::Packed => "packed",
+            Kernel::Host => "host_blas",
             Kernel::Matrixmultiply => "matrixmultiply",
             Kernel::Widened => "widened_matrixmultiply",
         }
@@ -34,8 +40,21 @@ pub struct Traits {
     pub no_product: bool,
     /// Operands, accumulator and output are one type, nothing is conjugated and C is the output in place.
     pub direct: bool,
+    /// Who multiplies what is not thin.
+    pub thick: Thick,
     /// The most rows or columns that count as few.
     pub thin: usize,
+}
+
+/// Who multiplies what is neither empty nor thin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thick {
+    /// A BLAS that was handed in and can take the product as it lies.
+    Host,
+    /// Our innermost product: real numbers.
+    Packed,
+    /// matrixmultiply.
+    Tiles,
 }
 
 /// The first kernel of the list that can take the product.
@@ -44,6 +63,10 @@ pub fn select(shape: GemmShape, traits: Traits) -> Kernel {
         Kernel::Scale
     } else if shape.m.min(shape.n) <= traits.thin {
         Kernel::Skinny
+    } else if traits.thick == Thick::Host {
+        Kernel::Host
+    } else if traits.thick == Thick::Packed {
+        Kernel::Packed
     } else if traits.direct {
         Kernel::Matrixmultiply
     } else {
@@ -79,11 +102,15 @@ mod tests {
 
     #[test]
     fn the_shape_and_the_types_choose_the_kernel() {
-        let traits = Traits { no_product: false, direct: true, thin: 2 };
+        let traits = Traits { no_product: false, direct: true, thick: Thick::Tiles, thin: 2 };
         assert_eq!(select(GemmShape { m: 2, n: 9, k: 3, batch: 1 }, traits), Kernel::Skinny);
         assert_eq!(select(GemmShape { m: 3, n: 9, k: 3, batch: 1 }, traits), Kernel::Matrixmultiply);
         let traits = Traits { direct: false, ..traits };
         assert_eq!(select(GemmShape { m: 3, n: 9, k: 3, batch: 1 }, traits), Kernel::Widened);
+        let traits = Traits { thick: Thick::Packed, ..traits };
+        assert_eq!(select(GemmShape { m: 3, n: 9, k: 3, batch: 1 }, traits), Kernel::Packed);
+        let traits = Traits { thick: Thick::Host, ..traits };
+        assert_eq!(select(GemmShape { m: 3, n: 9, k: 3, batch: 1 }, traits), Kernel::Host);
         let traits = Traits { no_product: true, ..traits };
         assert_eq!(select(GemmShape { m: 3, n: 9, k: 0, batch: 1 }, traits), Kernel::Scale);
     }

@@ -29,6 +29,10 @@ pub fn sums<AB: Input<Acc>, Acc: Accumulator>(
     let by_depth = wide.col_stride == 1 || wide.row_stride != 1;
     let (height, width) = (wide_rows.len(), thin_rows.len());
     let mut sums = vec![Acc::zero(); height * width];
+    if wide.col_stride == 1 && AB::dots_as_they_lie() {
+        dots_in_place(shape.k, &wide, &thin, tile.batch, wide_rows, thin_rows, &mut sums);
+        return if thin_columns { sums } else { transpose(&sums, width) };
+    }
     let mut factors = vec![Acc::zero(); width * RUN.min(shape.k)];
     for start in (0..shape.k).step_by(RUN) {
         let depth = start..(start + RUN).min(shape.k);
@@ -45,6 +49,36 @@ pub fn sums<AB: Input<Acc>, Acc: Accumulator>(
     }
     // Dots come as [wide][thin], scaled rows as [thin][wide]; the tile wants its own rows first.
     if by_depth == thin_columns { sums } else { transpose(&sums, if by_depth { width } else { height }) }
+}
+
+/// The wide operand lies along the depth and its type has dot products of its own.
+fn dots_in_place<T: Input<Acc>, Acc: Accumulator>(
+    depth: usize,
+    wide: &MatRef<'_, T>,
+    thin: &MatRef<'_, T>,
+    batch: usize,
+    wide_rows: Range<usize>,
+    thin_rows: Range<usize>,
+    sums: &mut [Acc],
+) {
+    let count = thin_rows.len();
+    let mut packed = Vec::with_capacity(count * RUN.min(depth));
+    for start in (0..depth).step_by(RUN) {
+        let length = RUN.min(depth - start);
+        packed.clear();
+        for row in thin_rows.clone() {
+            let first = index(thin, [batch, row, start]);
+            packed.extend((0..length).map(|l| thin.data[first + l * thin.col_stride]));
+        }
+        for (sums, upper) in sums.chunks_mut(2 * count).zip(wide_rows.clone().step_by(2)) {
+            let row = |row: usize| &wide.data[index(wide, [batch, row, start])..][..length];
+            if sums.len() == 2 * count {
+                T::dots(&[row(upper), row(upper + 1)], &packed, sums);
+            } else {
+                T::dots(&[row(upper)], &packed, sums);
+            }
+        }
+    }
 }
 
 /// The wide operand lies along the depth (or nowhere contiguous): dot products, two rows at a time.

@@ -9,7 +9,8 @@
 use std::ops::Range;
 
 use super::block_raw::{Block, SharedOutput, accumulate};
-use super::finish::Finish;
+use super::finish_raw::Finish;
+use super::host_raw::{self, HostBlas, Plan};
 use super::panel::Panel;
 use super::select::{strip, tile};
 use super::skinny;
@@ -99,6 +100,43 @@ pub fn scale<Out: Output<Acc>, Acc: Accumulator>(
     });
 }
 
+/// One type throughout, and matrices as a BLAS takes them: the process's own BLAS.
+pub fn by_host<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    blas: &HostBlas,
+    plan: Plan,
+    shape: GemmShape,
+    a: MatRef<'_, AB>,
+    b: MatRef<'_, AB>,
+    finish: &Finish<'_, Acc, Out>,
+    d: MatMut<'_, Out>,
+) {
+    let (a, b, d) = as_accumulators(a, b, d);
+    host_raw::product(blas, shape, plan, [finish.alpha, finish.beta], a, b, d);
+}
+
+/// Operands that were selected for being of the accumulator's type.
+fn as_accumulators<'a, AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
+    a: MatRef<'a, AB>,
+    b: MatRef<'a, AB>,
+    d: MatMut<'a, Out>,
+) -> (MatRef<'a, Acc>, MatRef<'a, Acc>, MatMut<'a, Acc>) {
+    let of = |matrix: MatRef<'a, AB>| {
+        let MatRef { data, row_stride, col_stride, batch_stride, conjugate } = matrix;
+        let Some(same) = AB::as_accumulators(data) else {
+            unreachable!("selected only for operands of the accumulator's type")
+        };
+        assert_eq!(same.len(), data.len(), "the same slice as another type");
+        MatRef { data: same, row_stride, col_stride, batch_stride, conjugate }
+    };
+    let MatMut { data, row_stride, col_stride, batch_stride } = d;
+    let length = data.len();
+    let Some(data) = Out::as_accumulators_mut(data) else {
+        unreachable!("selected only for an output of the accumulator's type")
+    };
+    assert_eq!(length, data.len(), "the same slice as another type");
+    (of(a), of(b), MatMut { data, row_stride, col_stride, batch_stride })
+}
+
 /// One type throughout: matrixmultiply forms each tile in place.
 pub fn direct<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
     shape: GemmShape,
@@ -108,15 +146,8 @@ pub fn direct<AB: Input<Acc>, Out: Output<Acc>, Acc: Accumulator>(
     d: MatMut<'_, Out>,
 ) {
     let places = Places::of(&d);
-    let (Some(a_data), Some(b_data)) = (AB::as_accumulators(a.data), AB::as_accumulators(b.data)) else {
-        unreachable!("selected only for operands of the accumulator's type")
-    };
-    let d_len = d.data.len();
-    let Some(d_data) = Out::as_accumulators_mut(d.data) else {
-        unreachable!("selected only for an output of the accumulator's type")
-    };
-    let lengths = [a_data.len(), b_data.len(), d_data.len()];
-    assert_eq!(lengths, [a.data.len(), b.data.len(), d_len], "the same slices as other types");
+    let (a, b, d) = as_accumulators(a, b, d);
+    let (a_data, b_data, d_data) = (a.data, b.data, d.data);
     let output = SharedOutput::new(d_data);
     let tiling = Tiling::of(shape, tile(shape));
     threads::for_each(tiling.count(), |index| {

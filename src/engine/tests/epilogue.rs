@@ -278,7 +278,7 @@ fn int8_products_are_exact_to_the_last_bit_and_wrap() {
         3,
         MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 },
     );
-    assert_eq!(kernel, Kernel::Widened);
+    assert_eq!(kernel, Kernel::Packed);
     assert_eq!(c, want);
 }
 

@@ -1,8 +1,30 @@
 //! Results do not depend on the number of threads: the same products in processes with 1, 2 and 3.
 
-use gpucompat_engine::{Conj, GemmShape, MatMut, MatRef, blas, f16, gemm, set_threads};
+use gpucompat_engine::{Conj, GemmShape, Input, MatMut, MatRef, Output, bf16, blas, f16, gemm, set_threads};
 
 const THREADS: &str = "GPUCOMPAT_TEST_THREADS";
+
+/// The product of A by rows and B by columns, in a narrower type.
+fn of_halves<T: Input<f32> + Output<f32>>(
+    shape: GemmShape,
+    a: &[f32],
+    b: &[f32],
+    narrow: impl Fn(f32) -> T,
+) -> Vec<T> {
+    let [a, b] = [a, b].map(|values| values.iter().map(|&x| narrow(x)).collect::<Vec<T>>());
+    let mut c = vec![narrow(0.0); shape.m * shape.n];
+    let matrix = |data, row_stride, col_stride| MatRef {
+        data,
+        row_stride,
+        col_stride,
+        batch_stride: 0,
+        conjugate: Conj::No,
+    };
+    let (left, right) = (matrix(&a[..], shape.k, 1), matrix(&b[..], 1, shape.k));
+    let output = MatMut { data: &mut c[..], row_stride: shape.n, col_stride: 1, batch_stride: 0 };
+    gemm(shape, 1.0f32, left, right, 0.0, output);
+    c
+}
 
 /// Bits of a few products that several threads share.
 fn fingerprint() -> Vec<u32> {
@@ -31,22 +53,8 @@ fn fingerprint() -> Vec<u32> {
             MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 },
         );
         bits.extend(c.iter().map(|x| x.to_bits()));
-        let (a, b): (Vec<f16>, Vec<f16>) =
-            (a.iter().map(|&x| f16::from_f32(x)).collect(), b.iter().map(|&x| f16::from_f32(x)).collect());
-        let mut c = vec![f16::ZERO; m * n];
-        let left =
-            MatRef { data: &a[..], row_stride: k, col_stride: 1, batch_stride: 0, conjugate: Conj::No };
-        let right =
-            MatRef { data: &b[..], row_stride: 1, col_stride: k, batch_stride: 0, conjugate: Conj::No };
-        gemm(
-            shape,
-            1.0f32,
-            left,
-            right,
-            0.0,
-            MatMut { data: &mut c[..], row_stride: n, col_stride: 1, batch_stride: 0 },
-        );
-        bits.extend(c.iter().map(|x| u32::from(x.to_bits())));
+        bits.extend(of_halves(shape, &a, &b, f16::from_f32).iter().map(|x| u32::from(x.to_bits())));
+        bits.extend(of_halves(shape, &a, &b, bf16::from_f32).iter().map(|x| u32::from(x.to_bits())));
     }
     let (x, mut y) = (noise(300_000, 4), noise(300_000, 5));
     blas::axpy(blas::Factor::Real(0.75), vector(&x), blas::VectorMut::new(&mut y, 300_000, 1));

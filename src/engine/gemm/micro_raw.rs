@@ -1,6 +1,6 @@
 //! The innermost product: a few rows by one or two registers of columns, over a stretch of the depth.
 //!
-//! Called by [`super::product_raw`]. Every element is summed in the order of the depth whatever the shape
+//! Called by [`super::packed_raw`] and by the convolutions' products. Every element is summed in the order of the depth whatever the shape
 //! of the tile around it, so tiles may be cut in any way without changing a bit.
 
 #![allow(unsafe_code)]
@@ -11,10 +11,9 @@
 
 use std::array::from_fn;
 
-use super::operand::Panel;
-use crate::gemm::lanes_raw::Width;
-use crate::gemm::vector_raw::Vector;
-use crate::tensor::Real;
+use super::lanes_raw::Width;
+use super::vector_raw::Vector;
+use crate::dtype::Accumulator;
 
 /// Registers across a full panel of columns.
 const ACROSS: usize = 2;
@@ -36,11 +35,11 @@ pub struct Micro {
 
 impl Micro {
     /// The widest kernel that this machine has for a type.
-    pub fn of<R: Real>() -> Micro {
+    pub fn of<R: Accumulator>() -> Micro {
         Micro::with::<R>(Width::widest())
     }
 
-    fn with<R: Real>(width: Width) -> Micro {
+    fn with<R: Accumulator>(width: Width) -> Micro {
         // Sums, one row of columns and one factor fill the machine's registers.
         let (rows, bytes) = match width {
             #[cfg(target_arch = "x86_64")]
@@ -58,7 +57,7 @@ impl Micro {
     /// # Safety
     /// `c` has room for `rows` rows `c_stride` apart, each of [`Micro::written`] elements, that no other
     /// thread touches and that overlap neither operand; to keep the sums, they are initialised.
-    pub unsafe fn product<R: Real>(
+    pub unsafe fn product<R: Accumulator>(
         self,
         size: Size,
         a: Panel<'_, R>,
@@ -100,6 +99,17 @@ impl Micro {
     }
 }
 
+/// A few rows of the left operand over a stretch of the depth.
+#[derive(Clone, Copy)]
+pub struct Panel<'a, R> {
+    /// The elements.
+    pub data: &'a [R],
+    /// Elements from row to row.
+    pub row_stride: usize,
+    /// Elements from one depth to the next.
+    pub depth_stride: usize,
+}
+
 /// Sizes of one product.
 #[derive(Clone, Copy)]
 pub struct Size {
@@ -135,20 +145,20 @@ struct Job<'a, R> {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<R: Real, const S: usize>(job: Job<'_, R>) {
+unsafe fn avx2<R: Accumulator, const S: usize>(job: Job<'_, R>) {
     // SAFETY: this function is compiled for avx2 and fma, so its caller has them; the rest is forwarded.
     unsafe { six_rows::<R, R::Vector256, S>(job) };
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512<R: Real, const S: usize>(job: Job<'_, R>) {
+unsafe fn avx512<R: Accumulator, const S: usize>(job: Job<'_, R>) {
     // SAFETY: this function is compiled for avx512f, so its caller has it; the rest is forwarded.
     unsafe { twelve_rows::<R, R::Vector512, S>(job) };
 }
 
 #[inline(always)]
-unsafe fn four_rows<R: Real, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
+unsafe fn four_rows<R: Accumulator, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
     // SAFETY: forwarded.
     unsafe {
         match job.rows {
@@ -161,7 +171,7 @@ unsafe fn four_rows<R: Real, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
 }
 
 #[inline(always)]
-unsafe fn six_rows<R: Real, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
+unsafe fn six_rows<R: Accumulator, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
     // SAFETY: forwarded.
     unsafe {
         match job.rows {
@@ -173,7 +183,7 @@ unsafe fn six_rows<R: Real, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
 }
 
 #[inline(always)]
-unsafe fn twelve_rows<R: Real, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
+unsafe fn twelve_rows<R: Accumulator, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
     // SAFETY: forwarded.
     unsafe {
         match job.rows {
@@ -190,7 +200,7 @@ unsafe fn twelve_rows<R: Real, V: Vector<R>, const S: usize>(job: Job<'_, R>) {
 
 /// Rows that lie next to each other get addresses that the compiler knows.
 #[inline(always)]
-unsafe fn strided<R: Real, V: Vector<R>, const S: usize, const M: usize>(job: Job<'_, R>) {
+unsafe fn strided<R: Accumulator, V: Vector<R>, const S: usize, const M: usize>(job: Job<'_, R>) {
     // SAFETY: forwarded.
     unsafe {
         if job.a.row_stride == 1 {
@@ -203,9 +213,12 @@ unsafe fn strided<R: Real, V: Vector<R>, const S: usize, const M: usize>(job: Jo
 
 /// M rows of S registers each, kept over the whole depth.
 #[inline(always)]
-unsafe fn tile<R: Real, V: Vector<R>, const S: usize, const M: usize>(job: Job<'_, R>, row_stride: usize) {
+unsafe fn tile<R: Accumulator, V: Vector<R>, const S: usize, const M: usize>(
+    job: Job<'_, R>,
+    row_stride: usize,
+) {
     // SAFETY: the caller owes V's instruction set.
-    let zero = unsafe { V::splat(R::ZERO) };
+    let zero = unsafe { V::splat(R::zero()) };
     let mut sums = [[zero; S]; M];
     let (mut a, mut b) = (job.a.data.as_ptr(), job.b.as_ptr());
     for _ in 0..job.depth {
@@ -223,7 +236,7 @@ unsafe fn tile<R: Real, V: Vector<R>, const S: usize, const M: usize>(job: Job<'
         b = b.wrapping_add(job.pitch);
     }
     // SAFETY: the caller owes V's instruction set.
-    let one = unsafe { V::splat(R::ONE) };
+    let one = unsafe { V::splat(R::from_f64(1.0)) };
     for m in 0..M {
         for s in 0..S {
             // SAFETY: the caller owes M rows of S·LANES elements, initialised if they are kept.
@@ -241,6 +254,7 @@ unsafe fn tile<R: Real, V: Vector<R>, const S: usize, const M: usize>(job: Job<'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Real;
 
     /// Small integers, so that every order of summation gives the same number.
     fn numbers<R: Real>(length: usize, seed: usize) -> Vec<R> {
