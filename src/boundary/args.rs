@@ -35,16 +35,6 @@ impl Op {
             .ok_or(Error::InvalidValue(argument))
     }
 
-    /// From the character of the legacy interface: `n`, `t` or `c`, either case.
-    pub fn from_char(value: std::ffi::c_char, argument: &'static str) -> Result<Op, Error> {
-        match value as u8 {
-            b'n' | b'N' => Ok(Op::N),
-            b't' | b'T' => Ok(Op::T),
-            b'c' | b'C' => Ok(Op::C),
-            _ => Err(Error::InvalidValue(argument)),
-        }
-    }
-
     /// The log's letter.
     pub fn letter(self) -> char {
         match self {
@@ -249,6 +239,5 @@ mod tests {
         assert_eq!(DataType::from_c(14), Ok(DataType::Bf16));
         assert_eq!(Compute::from_c(68), Ok(Compute::F32));
         assert_eq!(Compute::from_c(78), Ok(Compute::F32));
-        assert_eq!(Op::from_char(b'T' as std::ffi::c_char, "transa"), Ok(Op::T));
     }
 }

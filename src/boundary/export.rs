@@ -30,6 +30,8 @@ macro_rules! slot {
 /// * `watched(expression)`: always passed on, after the expression was evaluated; nothing is returned.
 /// * `text(status)`: a function from a status to a text; the expression gets the function's slot.
 /// * `legacy serve`: as `compute`, for the interface without handles, whose functions return nothing.
+/// * `-> Type legacy(place) serve`: the same for those that return a number, which `serve` writes to `place`; 0 where the
+///   call fails.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! export {
@@ -136,6 +138,33 @@ macro_rules! export {
                 },
                 || $serve,
             ));
+        }
+    };
+    ($symbol:ident of $library:ident ($($arg:ident: $ty:ty),* $(,)?) -> $result:ty, legacy($place:ident) serve $serve:expr) => {
+        /// Intercepted; its arguments are those of NVIDIA's legacy page of this name.
+        ///
+        /// # Safety
+        /// The caller owes what NVIDIA's page asks: pointers that are valid for what the sizes say.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $symbol($($arg: $ty),*) -> $result {
+            type Real = unsafe extern "C" fn($($ty),*) -> $result;
+            static SLOT: $crate::native::find::Slot = $crate::slot!($library, $symbol);
+            let result = $crate::entry::cublas::legacy::Returned::<$result>::zero();
+            $crate::entry::cublas::legacy::keep_error($crate::entry::route::route(
+                &SLOT,
+                false,
+                || 0,
+                |real| {
+                    // SAFETY: as for `compute`.
+                    result.set(unsafe { ::std::mem::transmute::<*mut ::std::ffi::c_void, Real>(real)($($arg),*) });
+                    $crate::entry::cublas::legacy::native_error()
+                },
+                || {
+                    let $place = result.place();
+                    $serve
+                },
+            ));
+            result.get()
         }
     };
 }

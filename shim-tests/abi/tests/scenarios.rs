@@ -94,6 +94,36 @@ fn matrices_with_vectors_through_every_function_of_level_2_agree_with_the_refere
 }
 
 #[test]
+fn the_legacy_interface_agrees_with_the_reference_over_every_function() {
+    let mut called = String::new();
+    for native in [None, Some("no_handle:1")] {
+        for scenario in ["blas1_matrix", "blas2_matrix", "level3_matrix"] {
+            let lab =
+                native.map_or_else(Lab::without_native, Lab::with_native).set("BLAS_INTERFACE", "legacy");
+            let (output, _) =
+                lab.set("BLAS_SEED", &seed()).set("GEMM_SEED", &seed()).set("BLAS_CASES", "15").run(scenario);
+            called += output.lines().find_map(|line| line.strip_prefix("symbols")).unwrap_or("");
+        }
+    }
+    let called: Vec<&str> = called.split(' ').collect();
+    let table =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
+            .unwrap();
+    let mut rows = 0;
+    for row in table.lines() {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        // The products and what takes no operand have scenarios of their own.
+        let other = ["init", "shutdown", "get_error", "set_stream", "gemm"];
+        let entry = words.get(2).and_then(|entry| entry.strip_prefix("legacy_"));
+        if entry.is_some_and(|entry| !other.contains(&entry)) {
+            assert!(called.contains(&words[0]), "{} is said to be served and was not called", words[0]);
+            rows += 1;
+        }
+    }
+    assert!(rows > 130, "the table has {rows} rows of the legacy interface");
+}
+
+#[test]
 fn levels_1_and_2_keep_the_rules_of_blas_at_their_edges() {
     Lab::without_native().run("blas_rules");
 }

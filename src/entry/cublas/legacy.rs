@@ -1,5 +1,6 @@
-//! The legacy interface (`cublas.h`): no handle, operations as characters, scalars by value, errors kept
-//! until `cublasGetError` asks.
+//! The legacy interface (`cublas.h`): no handle, operations as characters, scalars and results by value, errors kept
+//! until `cublasGetError` asks. Its functions of the three levels stand in [`super::legacy_vector`] and
+//! [`super::legacy_matrix`]; each is served as the function of the other interface that it stands for.
 //!
 //! `cublasSgemm` without `_v2` is this interface's function in the exported library, whatever the macros
 //! of `cublas_v2.h` make of the name in source text: alpha and beta arrive by value in registers.
@@ -7,16 +8,18 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
-use super::product::{Args, Batch, Problem, serve};
-use super::types::LegacyScalar;
-use crate::boundary::args::Op;
+use parking_lot::Mutex;
+
 use crate::boundary::status::{Error, SUCCESS};
-use crate::entry::call::{Call, PointerMode};
 use crate::entry::route::Served;
-use crate::native::context::Stream;
+use crate::handle::object::Object;
+use crate::handle::registry::{Owner, hand_out, owner};
+use crate::native::context::{Context, Device, Stream};
 use crate::native::find::{Library, Slot};
 use crate::native::inside::calling_native;
 use crate::policy::verdict::forced_off;
@@ -42,25 +45,12 @@ macro_rules! cublas_legacy_set_stream {
         managed(native) $crate::entry::cublas::legacy::set_stream(stream, native) }
     };
 }
-macro_rules! cublas_legacy_gemm {
-    ($symbol:ident, $T:ident) => { export! { $symbol of Cublas (
-        transa: c_char, transb: c_char,  m: c_int, n: c_int, k: c_int,
-        alpha: <$T as $crate::entry::cublas::types::LegacyScalar>::ByValue,
-        a: *const c_void, lda: c_int,  b: *const c_void, ldb: c_int,
-        beta: <$T as $crate::entry::cublas::types::LegacyScalar>::ByValue,  c: *mut c_void, ldc: c_int)
-        legacy serve $crate::entry::cublas::legacy::gemm::<$T>(transa, transb, (&raw const alpha), (&raw const beta),
-            $crate::entry::cublas::product::Args {
-                handle: ::std::ptr::null_mut(), transa: 0, transb: 0, m: m.into(), n: n.into(), k: k.into(),
-                alpha: ::std::ptr::null(), beta: ::std::ptr::null(),
-                a: a as u64, lda: lda.into(), b: b as u64, ldb: ldb.into(), c: c as u64, ldc: ldc.into(),
-                batch: $crate::entry::cublas::product::Batch::One })
-    } };
-}
-
 /// The error that `cublasGetError` will give, once.
 static ERROR: AtomicI32 = AtomicI32::new(SUCCESS);
 /// What `cublasSetKernelStream` set.
 static STREAM: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+/// A handle of ours for each context that a legacy call was served in.
+static HANDLES: Mutex<Option<HashMap<usize, usize>>> = Mutex::new(None);
 /// Whether `cublasInit` was answered by us.
 static INITIALISED_BY_US: AtomicBool = AtomicBool::new(false);
 
@@ -123,17 +113,84 @@ pub fn native_error() -> c_int {
     })
 }
 
-/// `C ← α·op(A)·op(B) + β·C` on the legacy stream, scalars by value. Errors as for `cublas<t>gemm`.
-pub fn gemm<T: super::product::Uniform + LegacyScalar>(
-    transa: std::ffi::c_char,
-    transb: std::ffi::c_char,
-    alpha: *const T::ByValue,
-    beta: *const T::ByValue,
-    args: Args,
-) -> Result<Served, Error> {
-    let ops = (Op::from_char(transa, "transa")?, Op::from_char(transb, "transb")?);
-    let args = Args { alpha: alpha.cast(), beta: beta.cast(), batch: Batch::One, ..args };
-    let problem = Problem::validate(ops, &args, super::legal::Types::uniform(T::TYPE))?;
-    let stream = Stream(STREAM.load(Ordering::Relaxed).cast());
-    serve(&Call::on_stream(std::ptr::null(), stream, PointerMode::Host)?, &problem)
+/// Serves a legacy call as the call of the interface with handles that it stands for, on a handle of ours for the
+/// current context: scalars in host memory, on the stream of `cublasSetKernelStream`.
+pub fn with_handle(serve: impl FnOnce(*mut c_void) -> Result<Served, Error>) -> Result<Served, Error> {
+    let (context, device) = (Context::current()?, Device::current()?);
+    let handle = {
+        let mut handles = HANDLES.lock();
+        let make = || hand_out(Object::new(context, device)) as usize;
+        *handles.get_or_insert_default().entry(context.0 as usize).or_insert_with(make)
+    };
+    let handle = std::ptr::with_exposed_provenance_mut::<c_void>(handle);
+    let Some(Owner::Ours(object)) = owner(handle) else { return Err(Error::Internal) };
+    object.update(|state| state.stream = Stream(STREAM.load(Ordering::Relaxed).cast()));
+    serve(handle)
+}
+
+/// The `cublasOperation_t` that a character stands for; −1 for another character.
+pub fn op(letter: c_char) -> c_int {
+    number(letter, b"ntc")
+}
+
+/// The `cublasFillMode_t`.
+pub fn uplo(letter: c_char) -> c_int {
+    number(letter, b"lu")
+}
+
+/// The `cublasDiagType_t`.
+pub fn diag(letter: c_char) -> c_int {
+    number(letter, b"nu")
+}
+
+/// The `cublasSideMode_t`.
+pub fn side(letter: c_char) -> c_int {
+    number(letter, b"lr")
+}
+
+fn number(letter: c_char, letters: &[u8]) -> c_int {
+    let letter = (letter as u8).to_ascii_lowercase();
+    letters.iter().position(|&known| known == letter).map_or(-1, |position| position as c_int)
+}
+
+/// A number that a legacy function returns: 0 until it is known.
+pub struct Returned<T>(Cell<T>);
+
+impl<T: Copy> Returned<T> {
+    /// 0.
+    pub fn zero() -> Returned<T> {
+        // SAFETY: used with integers, floats and pairs of floats, for which all-zero bytes are a value.
+        Returned(Cell::new(unsafe { std::mem::zeroed() }))
+    }
+
+    /// Where it lies.
+    pub fn place(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: T) {
+        self.0.set(value);
+    }
+
+    /// What it is.
+    pub fn get(&self) -> T {
+        self.0.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_stand_for_the_enumerators_in_either_case() {
+        let all = |of: fn(c_char) -> c_int, letters: &str| -> Vec<c_int> {
+            letters.bytes().map(|letter| of(letter as c_char)).collect()
+        };
+        assert_eq!(all(op, "nNtTcCx"), [0, 0, 1, 1, 2, 2, -1]);
+        assert_eq!(all(uplo, "lLuUn"), [0, 0, 1, 1, -1]);
+        assert_eq!(all(diag, "nNuUl"), [0, 0, 1, 1, -1]);
+        assert_eq!(all(side, "lLrRt"), [0, 0, 1, 1, -1]);
+    }
 }

@@ -17,6 +17,10 @@ pub mod gemm;
 pub mod gemm_ex;
 #[macro_use]
 pub mod legacy;
+#[macro_use]
+pub mod legacy_matrix;
+#[macro_use]
+pub mod legacy_vector;
 pub mod gemv;
 pub mod legal;
 pub mod level1;

@@ -24,8 +24,11 @@ pub trait CudaElement {
 /// How the legacy interface passes a scalar of this type by value.
 pub trait LegacyScalar {
     /// The C type.
-    type ByValue;
+    type ByValue: Copy;
 }
+
+/// The C type that the legacy interface passes a `T` as.
+pub type ByValue<T> = <T as LegacyScalar>::ByValue;
 
 macro_rules! cuda_element {
     ($($ty:ty = $name:ident / $by_value:ty),*) => {$(

@@ -11,6 +11,7 @@ use gpucompat_reference::blas::{Form, vector_place};
 use gpucompat_reference::gemm::Expected;
 
 use crate::call;
+use crate::interface::{Interface, Legacy};
 use crate::lab::{Device, SUCCESS, symbol};
 
 /// Random numbers.
@@ -304,6 +305,7 @@ pub enum PointerMode {
 /// A pointer mode, set on the handle.
 pub fn random_mode(rng: &mut Rng, handle: *mut c_void) -> PointerMode {
     let mode = rng.pick(&[PointerMode::Host, PointerMode::Device]);
+    let mode = if Interface::chosen() == Interface::Handles { mode } else { PointerMode::Host };
     set_mode(handle, mode);
     mode
 }
@@ -321,12 +323,24 @@ pub struct Name {
     pub symbol: String,
     /// Whether integers have 64 bits.
     pub wide: bool,
+    /// The legacy function that is meant.
+    legacy: Option<Legacy>,
 }
 
 impl Name {
-    /// Both names of a function: the ordinary one and the `_64` one.
-    pub fn both(base: &str) -> [Name; 2] {
-        [Name { symbol: base.to_owned(), wide: false }, Name { symbol: format!("{base}_64"), wide: true }]
+    /// Both names of a function: the ordinary one and the `_64` one; of the legacy interface the one that it has.
+    pub fn both(base: &str) -> Vec<Name> {
+        if Interface::chosen() == Interface::Legacy {
+            let name =
+                |legacy: Legacy| Name { symbol: legacy.symbol.clone(), wide: false, legacy: Some(legacy) };
+            return Legacy::of(base).map(name).into_iter().collect();
+        }
+        vec![Name::of(base, false), Name::of(&format!("{base}_64"), true)]
+    }
+
+    /// One name.
+    pub fn of(symbol: &str, wide: bool) -> Name {
+        Name { symbol: symbol.to_owned(), wide, legacy: None }
     }
 
     /// An integer argument. A function of 32-bit ones must not look at the upper half, which holds rubbish.
@@ -357,6 +371,9 @@ impl Name {
             u64,
             u64,
         ) -> c_int;
+        if let Some(legacy) = &self.legacy {
+            return legacy.call(arguments);
+        }
         let mut a = [0xDEAD_0000_DEAD_0000; 18];
         a[..arguments.len()].copy_from_slice(arguments);
         // SAFETY: an exported function of at most 18 integers and pointers, called with those its page names.

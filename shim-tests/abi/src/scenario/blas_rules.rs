@@ -14,7 +14,7 @@ use crate::lab::{
 const NAN: f64 = f64::NAN;
 
 fn narrow(symbol: &str) -> Name {
-    Name { symbol: symbol.to_owned(), wide: false }
+    Name::of(symbol, false)
 }
 
 fn real(values: &[f64]) -> Vec<Number> {
@@ -109,7 +109,7 @@ fn nothing_to_do(handle: *mut c_void) {
     let two = Scalars::new(PointerMode::Host, Element::F32, &real(&[2.0]));
     for n in [0, -1] {
         for symbol in ["cublasSaxpy_v2", "cublasSaxpy_v2_64"] {
-            let name = Name { symbol: symbol.to_owned(), wide: symbol.ends_with("_64") };
+            let name = Name::of(symbol, symbol.ends_with("_64"));
             let one = name.int(1);
             assert_eq!(
                 name.call(&[start, name.int(n), two.address(), 0, one, 0, one]),
@@ -201,7 +201,7 @@ pub fn bad_input() {
     let (x, y) = (Device::holding(&bytes(&[2.0; 16])), Device::holding(&bytes(&[3.0; 16])));
     let (one, cell) = (1.0f32, 7.0f32);
     let (s, r) = (&raw const one as u64, &raw const cell as u64);
-    let minus = Name { symbol: String::new(), wide: false }.int(-1);
+    let minus = Name::of("", false).int(-1);
     let (a_at, x_at, y_at) = (a.address, x.address, y.address);
     let gemv = [start, 0, 4, 4, s, a_at, 4, x_at, 1, s, y_at, 1];
     let gbmv = [start, 0, 4, 4, 1, 1, s, a_at, 3, x_at, 1, s, y_at, 1];
@@ -306,7 +306,7 @@ pub fn bad_input() {
         ("cublasSgemv_v2_64", vec![start, 0, 1 << 40, 1 << 40, s, a_at, 1 << 40, x_at, 1, s, y_at, 1]),
         ("cublasSspr_v2_64", vec![start, 0, 1 << 62, s, x_at, 1, a_at]),
     ] {
-        let status = Name { symbol: symbol.to_owned(), wide: true }.call(&arguments);
+        let status = Name::of(symbol, true).call(&arguments);
         assert!([ALLOC_FAILED, EXECUTION_FAILED].contains(&status), "{symbol}: {status}");
     }
     for (symbol, good) in [

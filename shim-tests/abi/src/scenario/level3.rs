@@ -7,6 +7,7 @@ use gpucompat_reference::gemm::{Activation, Expected, Problem, gemm};
 use gpucompat_reference::structured::{Half, Structure, element};
 
 use crate::call;
+use crate::interface::Interface;
 use crate::lab::{INVALID_VALUE, NOT_INITIALIZED, NOT_SUPPORTED, SUCCESS};
 use crate::linear::{Bench, LETTERS, Matrix, ONE, ZERO, addresses, close, int, signed};
 
@@ -37,16 +38,21 @@ fn everywhere(_: usize, _: usize) -> bool {
 /// All functions, both widths, all types; prints their names.
 pub fn matrix() {
     let mut bench = Bench::new();
+    let handles = Interface::chosen() == Interface::Handles;
     for (letter, element) in LETTERS {
         for wide in [false, true] {
             for _ in 0..6 {
                 symmetric(&mut bench, letter, element, wide);
                 rank_updates(&mut bench, letter, element, wide);
                 triangular(&mut bench, letter, element, wide);
-                copies(&mut bench, letter, element, wide);
+                if handles {
+                    copies(&mut bench, letter, element, wide);
+                }
             }
         }
-        (0..4).for_each(|_| packing(&mut bench, letter, element));
+        if handles {
+            (0..4).for_each(|_| packing(&mut bench, letter, element));
+        }
     }
     bench.finish();
 }
@@ -61,7 +67,7 @@ fn symmetric(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
         if structure == Structure::Hermitian && !scalar.is_complex() {
             continue;
         }
-        let name = bench.name(format!("cublas{letter}{word}_v2"), wide);
+        let Some(name) = bench.name_of(format!("cublas{letter}{word}_v2"), wide) else { continue };
         let (m, n, side) = (bench.pick(&SIZES), bench.pick(&SIZES), bench.pick(&[0, 1]));
         let (uplo, half) = bench.pick(&HALVES);
         let [alpha, beta] = random_scalars(bench, scalar);
@@ -71,10 +77,22 @@ fn symmetric(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
         let b = bench.matrix(scalar, [m, n], |_, _| read);
         let c = bench.matrix(scalar, [m, n], |_, _| beta != ZERO);
         let [alpha_at, beta_at] = bench.scalars([(scalar, alpha), (scalar, beta)]);
-        let status = call!(&name, bench.handle => *mut c_void, side => c_int, uplo => c_int, int(wide, m) => i64,
-            int(wide, n) => i64, alpha_at.address() => u64, a.address() => u64, int(wide, a.ld) => i64,
-            b.address() => u64, int(wide, b.ld) => i64, beta_at.address() => u64, c.address() => u64,
-            int(wide, c.ld) => i64);
+        let status = name.call(&[
+            bench.handle(),
+            side as u64,
+            uplo as u64,
+            name.int(m as i64),
+            name.int(n as i64),
+            alpha_at.address(),
+            a.address(),
+            name.int(a.ld as i64),
+            b.address(),
+            name.int(b.ld as i64),
+            beta_at.address(),
+            c.address(),
+            name.int(c.ld as i64),
+        ]);
+        let name = name.symbol;
         assert_eq!(status, SUCCESS, "{name} m={m} n={n}");
         let full = |i: usize, j: usize| element(structure, half, |i, j| a.at(i, j), i, j);
         let (x, y) = (|i, j| b.at(i, j), |i, j| c.at(i, j));
@@ -124,7 +142,7 @@ fn rank_updates(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
 
 fn rank_update(bench: &mut Bench, form: Rank, scalar: Element, wide: bool) {
     let Rank { name, hermitian, products, typed } = form;
-    let name = bench.name(name, wide);
+    let Some(name) = bench.name_of(name, wide) else { return };
     let (n, k) = (bench.pick(&[0, 1, 5, 96, 101]), bench.pick(&[0, 1, 20]));
     let (uplo, half) = bench.pick(&HALVES);
     let trans = if hermitian { bench.pick(&[0, 2]) } else { bench.pick(&[0, 1]) };
@@ -143,24 +161,20 @@ fn rank_update(bench: &mut Bench, form: Rank, scalar: Element, wide: bool) {
     let b = bench.matrix(input, stored(trans, n, k), |_, _| read);
     let c = bench.matrix(scalar, [n, n], |i, j| beta != ZERO && half.holds(i, j));
     let [alpha_at, beta_at] = bench.scalars([(alpha_type, alpha), (beta_type, beta)]);
-    let handle = bench.handle;
-    let (lda, ldb, ldc) = (int(wide, a.ld), int(wide, b.ld), int(wide, c.ld));
-    let (n_at, k_at) = (int(wide, n), int(wide, k));
-    let status = match (typed, products) {
-        (Some(typed), _) => {
-            call!(&name, handle => *mut c_void, uplo => c_int, trans => c_int, n_at => i64, k_at => i64,
-            alpha_at.address() => u64, a.address() => u64, typed.cuda() => c_int, lda => i64,
-            beta_at.address() => u64, c.address() => u64, scalar.cuda() => c_int, ldc => i64)
-        }
-        (None, 1) => {
-            call!(&name, handle => *mut c_void, uplo => c_int, trans => c_int, n_at => i64, k_at => i64,
-            alpha_at.address() => u64, a.address() => u64, lda => i64, beta_at.address() => u64, c.address() => u64,
-            ldc => i64)
-        }
-        _ => call!(&name, handle => *mut c_void, uplo => c_int, trans => c_int, n_at => i64, k_at => i64,
-            alpha_at.address() => u64, a.address() => u64, lda => i64, b.address() => u64, ldb => i64,
-            beta_at.address() => u64, c.address() => u64, ldc => i64),
-    };
+    let int = |value: usize| name.int(value as i64);
+    let mut arguments = vec![bench.handle(), uplo as u64, trans as u64, int(n), int(k), alpha_at.address()];
+    let typed_as = |element: Element| typed.map(|_| element.cuda() as u64);
+    arguments.push(a.address());
+    arguments.extend(typed_as(input));
+    arguments.push(int(a.ld));
+    if products > 1 {
+        arguments.extend([b.address(), int(b.ld)]);
+    }
+    arguments.extend([beta_at.address(), c.address()]);
+    arguments.extend(typed_as(scalar));
+    arguments.push(int(c.ld));
+    let status = name.call(&arguments);
+    let name = name.symbol;
     assert_eq!(status, SUCCESS, "{name} n={n} k={k}");
     let b = if products == 1 { &a } else { &b };
     let x = |i: usize, l: usize| op_at(trans, |i, j| a.at(i, j), i, l);
@@ -189,7 +203,7 @@ fn rank_update(bench: &mut Bench, form: Rank, scalar: Element, wide: bool) {
 
 fn triangular(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
     for word in ["trmm_v2", "trsm_v2", "trsmBatched"] {
-        let name = bench.name(format!("cublas{letter}{word}"), wide);
+        let Some(name) = bench.name_of(format!("cublas{letter}{word}"), wide) else { continue };
         let (m, n, side) = (bench.pick(&SIZES), bench.pick(&SIZES), bench.pick(&[0, 1]));
         let (uplo, half) = bench.pick(&HALVES);
         let (trans, diag) = (bench.pick(&[0, 1, 2]), bench.pick(&[0, 1]));
@@ -207,30 +221,26 @@ fn triangular(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
         let rights: Vec<Matrix> =
             (0..count).map(|_| with_ld(&bench.matrix(scalar, [m, n], |_, _| read), ldb)).collect();
         let results: Vec<Matrix> = (0..count).map(|_| bench.matrix(scalar, [m, n], |_, _| false)).collect();
-        // trmm may write its result over B.
-        let in_place = bench.pick(&[false, true]);
+        // trmm may write its result over B, and of the legacy interface can do nothing else.
+        let in_place = bench.pick(&[false, true]) || Interface::chosen() == Interface::Legacy;
         let targets = if in_place { &rights } else { &results };
         let [alpha_at] = bench.scalars([(scalar, alpha)]);
-        let (handle, alpha_at) = (bench.handle, alpha_at.address());
-        let (m_at, n_at, lda_at, ldb_at) = (int(wide, m), int(wide, n), int(wide, ld), int(wide, ldb));
-        let status = match word {
-            "trmm_v2" => {
-                call!(&name, handle => *mut c_void, side => c_int, uplo => c_int, trans => c_int, diag => c_int,
-                m_at => i64, n_at => i64, alpha_at => u64, matrices[0].address() => u64, lda_at => i64,
-                rights[0].address() => u64, ldb_at => i64, targets[0].address() => u64, int(wide, targets[0].ld) => i64)
-            }
-            "trsm_v2" => {
-                call!(&name, handle => *mut c_void, side => c_int, uplo => c_int, trans => c_int, diag => c_int,
-                m_at => i64, n_at => i64, alpha_at => u64, matrices[0].address() => u64, lda_at => i64,
-                rights[0].address() => u64, ldb_at => i64)
-            }
-            _ => {
-                let (a, b) = (addresses(&matrices), addresses(&rights));
-                call!(&name, handle => *mut c_void, side => c_int, uplo => c_int, trans => c_int, diag => c_int,
-                    m_at => i64, n_at => i64, alpha_at => u64, a.address => u64, lda_at => i64, b.address => u64,
-                    ldb_at => i64, int(wide, count) => i64)
-            }
-        };
+        let int = |value: usize| name.int(value as i64);
+        let modes = [side, uplo, trans, diag].map(|mode: c_int| mode as u64);
+        let lists = (addresses(&matrices), addresses(&rights));
+        let mut arguments = vec![bench.handle()];
+        arguments.extend(modes);
+        arguments.extend([int(m), int(n), alpha_at.address()]);
+        if word == "trsmBatched" {
+            arguments.extend([lists.0.address, int(ld), lists.1.address, int(ldb), int(count)]);
+        } else {
+            arguments.extend([matrices[0].address(), int(ld), rights[0].address(), int(ldb)]);
+        }
+        if word == "trmm_v2" {
+            arguments.extend([targets[0].address(), int(targets[0].ld)]);
+        }
+        let status = name.call(&arguments);
+        let name = name.symbol;
         assert_eq!(status, SUCCESS, "{name} m={m} n={n}");
         let structure = if diag == 1 { Structure::UnitTriangular } else { Structure::Triangular };
         for index in 0..count {

@@ -7,7 +7,9 @@ use std::ffi::{c_int, c_void};
 use gpucompat_cases::element::{Element, Number};
 use gpucompat_reference::gemm::Expected;
 
+use crate::blas_lab::Name;
 use crate::call;
+use crate::interface::{Interface, of_xt, xt_handle};
 use crate::lab::{Device, SUCCESS, create};
 
 pub const ZERO: Number = Number::new(0.0, 0.0);
@@ -20,6 +22,8 @@ pub const LETTERS: [(char, Element); 4] =
 /// A handle, random numbers, and what was called.
 pub struct Bench {
     pub handle: *mut c_void,
+    /// cuBLASXt's, where its functions are called.
+    xt: Option<*mut c_void>,
     state: u64,
     called: BTreeSet<String>,
 }
@@ -28,7 +32,8 @@ impl Bench {
     pub fn new() -> Bench {
         let seed = std::env::var("GEMM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
         println!("seed {seed}");
-        Bench { handle: create(), state: seed, called: BTreeSet::new() }
+        let xt = (Interface::chosen() == Interface::Xt).then(xt_handle);
+        Bench { handle: create(), xt, state: seed, called: BTreeSet::new() }
     }
 
     fn next(&mut self) -> u64 {
@@ -62,9 +67,26 @@ impl Bench {
         name
     }
 
+    /// The name of a function in the interface that the scenario is run for, noted as called; `None` if that has none, or
+    /// not of this width.
+    pub fn name_of(&mut self, base: String, wide: bool) -> Option<Name> {
+        let name = match Interface::chosen() {
+            Interface::Handles => Some(Name::of(&self.name(base, wide), wide)),
+            Interface::Legacy => Name::both(&base).into_iter().next().filter(|_| !wide),
+            Interface::Xt => of_xt(&base).filter(|_| wide).map(|symbol| Name::of(&symbol, true)),
+        }?;
+        self.called.insert(name.symbol.clone());
+        Some(name)
+    }
+
+    /// The handle that the functions of the interface take.
+    pub fn handle(&self) -> u64 {
+        self.xt.unwrap_or(self.handle) as u64
+    }
+
     /// A scalar in host or device memory, with the handle's pointer mode set for it.
     pub fn scalars<const N: usize>(&mut self, values: [(Element, Number); N]) -> [Scalar; N] {
-        let device = self.pick(&[false, true]);
+        let device = self.pick(&[false, true]) && Interface::chosen() == Interface::Handles;
         assert_eq!(
             call!("cublasSetPointerMode_v2", self.handle => *mut c_void, c_int::from(device) => c_int),
             SUCCESS
@@ -100,6 +122,9 @@ impl Bench {
     pub fn finish(self) {
         println!("symbols {}", self.called.into_iter().collect::<Vec<_>>().join(" "));
         assert_eq!(call!("cublasDestroy_v2", self.handle => *mut c_void), SUCCESS);
+        if let Some(handle) = self.xt {
+            assert_eq!(call!("cublasXtDestroy", handle => *mut c_void), SUCCESS);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod blas_rules;
 mod cudnn;
 mod gemm;
 mod handles;
+mod interface;
 mod lab;
 mod level3;
 mod linear;
