@@ -32,6 +32,8 @@ pub enum Error {
     ExecutionFailed(DriverError),
     /// An operand's address is no memory that the device could reach.
     BadAddress(&'static str),
+    /// A copy between the host and the device failed.
+    Mapping,
     /// A bug of ours, caught.
     Internal,
 }
@@ -56,6 +58,7 @@ impl Error {
                 Error::ExecutionFailed(_) | Error::BadAddress(_) => {
                     CublasStatus::CUBLAS_STATUS_EXECUTION_FAILED
                 }
+                Error::Mapping => CublasStatus::CUBLAS_STATUS_MAPPING_ERROR,
                 Error::Internal => CublasStatus::CUBLAS_STATUS_INTERNAL_ERROR,
             },
         };
@@ -76,7 +79,9 @@ fn cudnn_status(error: Error, major: usize) -> c_int {
         Error::ExecutionFailed(DriverError::OUT_OF_MEMORY) => {
             (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED, 2)
         }
-        Error::ExecutionFailed(_) | Error::BadAddress(_) => (CudnnStatus::CUDNN_STATUS_EXECUTION_FAILED, 8),
+        Error::ExecutionFailed(_) | Error::BadAddress(_) | Error::Mapping => {
+            (CudnnStatus::CUDNN_STATUS_EXECUTION_FAILED, 8)
+        }
         Error::Internal => (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR, 4),
     };
     if major < 9 { eight } else { nine as c_int }
@@ -93,6 +98,7 @@ impl fmt::Display for Error {
             Error::AllocFailed => write!(f, "alloc_failed"),
             Error::ExecutionFailed(error) => write!(f, "execution_failed driver_error={}", error.0),
             Error::BadAddress(operand) => write!(f, "execution_failed unreachable_operand={operand}"),
+            Error::Mapping => write!(f, "mapping_error"),
             Error::Internal => write!(f, "internal_error"),
         }
     }

@@ -8,7 +8,8 @@ use std::sync::Once;
 use gpucompat_engine as engine;
 
 use crate::config::{Gemm, config};
-use crate::{log, platform};
+use crate::log;
+use crate::platform;
 
 /// Tells the engine how many threads and how much memory it may use, and who multiplies matrices.
 pub fn prepare() {

@@ -111,6 +111,22 @@ impl Context {
         if context.is_null() { Device::current()?.primary_context() } else { Ok(Context(context)) }
     }
 
+    /// Device memory of the program's, which [`Context::free`] ends.
+    pub fn allocate(self, bytes: usize) -> Result<u64, DriverError> {
+        let _entered = self.enter()?;
+        let mut address = 0;
+        // SAFETY: `address` is writable.
+        check(unsafe { (driver()?.mem_alloc)(&raw mut address, bytes) })?;
+        Ok(address)
+    }
+
+    /// Ends device memory; an address that is none is refused by the driver.
+    pub fn free(self, address: u64) -> Result<(), DriverError> {
+        let _entered = self.enter()?;
+        // SAFETY: the driver looks the address up.
+        check(unsafe { (driver()?.mem_free)(address) })
+    }
+
     /// Makes this context current on this thread until the guard goes.
     pub fn enter(self) -> Result<Entered, DriverError> {
         let driver = driver()?;

@@ -271,6 +271,21 @@ impl Transfer {
         }
     }
 
+    /// Queues a copy of bytes between the device and `host`, the caller's own memory, whose rectangle begins there.
+    ///
+    /// # Safety
+    /// `host` has the rectangle's extent, readable or writable as the direction asks, until the stream has been waited
+    /// for.
+    pub unsafe fn copy_bytes(
+        &self,
+        name: &'static str,
+        copy: &Rectangle,
+        direction: Direction,
+        host: *mut u8,
+    ) -> Result<(), Error> {
+        self.copy_rectangle(name, copy, direction, host)
+    }
+
     /// Queues every copy of a staged operand's plan.
     fn run_plan<T: Plain>(
         &self,
@@ -389,8 +404,9 @@ pub enum Contents {
     Zeros,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+/// Which way a copy goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
     /// Device to host.
     In,
     /// Host to device.

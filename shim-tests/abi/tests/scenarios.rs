@@ -124,6 +124,18 @@ fn the_legacy_interface_agrees_with_the_reference_over_every_function() {
 }
 
 #[test]
+fn copies_between_host_and_device_move_their_elements_and_nothing_else() {
+    for lab in [Lab::without_native(), Lab::with_native("no_handle:1")] {
+        let (output, _) = lab.set("BLAS_SEED", &seed()).set("BLAS_CASES", "30").run("host_copies");
+        all_were_called(&output, &["set_vector", "get_vector", "set_matrix", "get_matrix"]);
+        all_were_called(
+            &output,
+            &["set_vector_async", "get_vector_async", "set_matrix_async", "get_matrix_async"],
+        );
+    }
+}
+
+#[test]
 fn levels_1_and_2_keep_the_rules_of_blas_at_their_edges() {
     Lab::without_native().run("blas_rules");
 }

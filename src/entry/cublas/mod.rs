@@ -16,6 +16,8 @@ pub mod gemm;
 #[macro_use]
 pub mod gemm_ex;
 #[macro_use]
+pub mod host_copy;
+#[macro_use]
 pub mod legacy;
 #[macro_use]
 pub mod legacy_matrix;

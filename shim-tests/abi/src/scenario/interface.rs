@@ -1,6 +1,6 @@
 //! The same calls through another interface: a scenario of the interface with handles (`cublasSaxpy_v2`), run with
-//! `BLAS_INTERFACE=legacy` or `xt`, calls the legacy functions (`cublasSaxpy`: no handle, characters, scalars and results by
-//! value, errors by `cublasGetError`) or cuBLASXt's (`cublasXtSgemm`: 64-bit sizes, host scalars).
+//! `BLAS_INTERFACE=legacy`, calls the legacy functions (`cublasSaxpy`: no handle, characters, scalars and results by value,
+//! errors by `cublasGetError`).
 //!
 //! On x86-64 integers and addresses go to one list of registers and places on the stack, floating-point numbers to
 //! another, so that one call with as many of both as any function takes is a call of each of them.
@@ -10,7 +10,7 @@ use std::ffi::{c_int, c_void};
 use gpucompat_cases::element::Element;
 
 use crate::call;
-use crate::lab::{SUCCESS, symbol};
+use crate::lab::symbol;
 
 /// Which functions are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,6 @@ pub enum Interface {
     Handles,
     /// Those of `cublas.h`.
     Legacy,
-    /// Those of `cublasXt.h`.
-    Xt,
 }
 
 impl Interface {
@@ -28,7 +26,6 @@ impl Interface {
     pub fn chosen() -> Interface {
         match std::env::var("BLAS_INTERFACE").as_deref() {
             Ok("legacy") => Interface::Legacy,
-            Ok("xt") => Interface::Xt,
             _ => Interface::Handles,
         }
     }
@@ -214,26 +211,4 @@ fn invoke<R>(address: *mut c_void, i: &[u64], x: &[f64]) -> R {
             x[1], x[2], x[3],
         )
     }
-}
-
-/// cuBLASXt's function for one with a handle, if there is one.
-pub fn of_xt(base: &str) -> Option<String> {
-    let rest = base.strip_prefix("cublas")?;
-    let rest = rest.strip_suffix("_v2").unwrap_or(rest);
-    let (letter, word) = rest.split_at(1);
-    let known = ["gemm", "hemm", "symm", "syrk", "herk", "syr2k", "her2k", "syrkx", "herkx", "trmm", "trsm"];
-    known.contains(&word).then(|| format!("cublasXt{letter}{word}"))
-}
-
-/// A handle of cuBLASXt's, on device 0.
-pub fn xt_handle() -> *mut c_void {
-    let mut handle: *mut c_void = std::ptr::null_mut();
-    let place = &raw mut handle;
-    assert_eq!(call!("cublasXtCreate", place => *mut *mut c_void), SUCCESS);
-    let devices = [0];
-    assert_eq!(
-        call!("cublasXtDeviceSelect", handle => *mut c_void, 1 => c_int, devices.as_ptr() => *const c_int),
-        SUCCESS
-    );
-    handle
 }

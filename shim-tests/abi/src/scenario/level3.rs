@@ -78,7 +78,7 @@ fn symmetric(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
         let c = bench.matrix(scalar, [m, n], |_, _| beta != ZERO);
         let [alpha_at, beta_at] = bench.scalars([(scalar, alpha), (scalar, beta)]);
         let status = name.call(&[
-            bench.handle(),
+            bench.handle as u64,
             side as u64,
             uplo as u64,
             name.int(m as i64),
@@ -162,7 +162,8 @@ fn rank_update(bench: &mut Bench, form: Rank, scalar: Element, wide: bool) {
     let c = bench.matrix(scalar, [n, n], |i, j| beta != ZERO && half.holds(i, j));
     let [alpha_at, beta_at] = bench.scalars([(alpha_type, alpha), (beta_type, beta)]);
     let int = |value: usize| name.int(value as i64);
-    let mut arguments = vec![bench.handle(), uplo as u64, trans as u64, int(n), int(k), alpha_at.address()];
+    let mut arguments =
+        vec![bench.handle as u64, uplo as u64, trans as u64, int(n), int(k), alpha_at.address()];
     let typed_as = |element: Element| typed.map(|_| element.cuda() as u64);
     arguments.push(a.address());
     arguments.extend(typed_as(input));
@@ -228,7 +229,7 @@ fn triangular(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {
         let int = |value: usize| name.int(value as i64);
         let modes = [side, uplo, trans, diag].map(|mode: c_int| mode as u64);
         let lists = (addresses(&matrices), addresses(&rights));
-        let mut arguments = vec![bench.handle()];
+        let mut arguments = vec![bench.handle as u64];
         arguments.extend(modes);
         arguments.extend([int(m), int(n), alpha_at.address()]);
         if word == "trsmBatched" {

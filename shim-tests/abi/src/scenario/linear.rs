@@ -9,7 +9,7 @@ use gpucompat_reference::gemm::Expected;
 
 use crate::blas_lab::Name;
 use crate::call;
-use crate::interface::{Interface, of_xt, xt_handle};
+use crate::interface::Interface;
 use crate::lab::{Device, SUCCESS, create};
 
 pub const ZERO: Number = Number::new(0.0, 0.0);
@@ -22,8 +22,6 @@ pub const LETTERS: [(char, Element); 4] =
 /// A handle, random numbers, and what was called.
 pub struct Bench {
     pub handle: *mut c_void,
-    /// cuBLASXt's, where its functions are called.
-    xt: Option<*mut c_void>,
     state: u64,
     called: BTreeSet<String>,
 }
@@ -32,8 +30,7 @@ impl Bench {
     pub fn new() -> Bench {
         let seed = std::env::var("GEMM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
         println!("seed {seed}");
-        let xt = (Interface::chosen() == Interface::Xt).then(xt_handle);
-        Bench { handle: create(), xt, state: seed, called: BTreeSet::new() }
+        Bench { handle: create(), state: seed, called: BTreeSet::new() }
     }
 
     fn next(&mut self) -> u64 {
@@ -73,15 +70,9 @@ impl Bench {
         let name = match Interface::chosen() {
             Interface::Handles => Some(Name::of(&self.name(base, wide), wide)),
             Interface::Legacy => Name::both(&base).into_iter().next().filter(|_| !wide),
-            Interface::Xt => of_xt(&base).filter(|_| wide).map(|symbol| Name::of(&symbol, true)),
         }?;
         self.called.insert(name.symbol.clone());
         Some(name)
-    }
-
-    /// The handle that the functions of the interface take.
-    pub fn handle(&self) -> u64 {
-        self.xt.unwrap_or(self.handle) as u64
     }
 
     /// A scalar in host or device memory, with the handle's pointer mode set for it.
@@ -122,9 +113,6 @@ impl Bench {
     pub fn finish(self) {
         println!("symbols {}", self.called.into_iter().collect::<Vec<_>>().join(" "));
         assert_eq!(call!("cublasDestroy_v2", self.handle => *mut c_void), SUCCESS);
-        if let Some(handle) = self.xt {
-            assert_eq!(call!("cublasXtDestroy", handle => *mut c_void), SUCCESS);
-        }
     }
 }
 

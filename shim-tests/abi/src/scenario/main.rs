@@ -14,6 +14,7 @@ mod blas_rules;
 mod cudnn;
 mod gemm;
 mod handles;
+mod host_copies;
 mod interface;
 mod lab;
 mod level3;
@@ -56,6 +57,7 @@ fn main() {
         ("level3_bad_input", level3::bad_input),
         ("batches_matrix", batches::matrix),
         ("batches_bad_input", batches::bad_input),
+        ("host_copies", host_copies::copies),
         ("overhead", policy::overhead),
         ("lookups", lookups::lookups),
         ("other_ways_to_look_up", lookups::other_ways),
