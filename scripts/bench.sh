@@ -14,6 +14,8 @@ usage: scripts/bench.sh [benchmark …]
   operators  PyTorch's operators and whole models on the simulated GPU beside device="cpu", in one process
   vocoder    5 s of audio by a HiFi-GAN generator: by cuDNN's entry points, by CPU kernels behind the operator layer, each
              beside device="cpu" in one process; results compared
+
+With SIMGPU_PCIE_GBPS=16 (or 32, …) the simulated copies of operators and vocoder cost what such a bus costs.
 END
 }
 
@@ -134,7 +136,7 @@ bench_operators() {
     build_shim
     build_simgpu
     python=$(venv "$TORCH_DEFAULT")
-    say "PyTorch $TORCH_DEFAULT, device (simulated, no bus) and CPU, $(nproc) threads"
+    say "PyTorch $TORCH_DEFAULT, device (simulated, bus ${SIMGPU_PCIE_GBPS:-as memory} GB/s) and CPU, $(nproc) threads"
     GPU_COMPAT_QUIET=1 on_simgpu "$python" -W ignore "$ROOT/scripts/bench-operators.py" --threads "$(nproc)"
 }
 

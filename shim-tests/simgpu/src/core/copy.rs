@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::bus::Way;
 use super::counters::{D2D_BYTES, D2D_CALLS, D2H_BYTES, D2H_CALLS, H2D_BYTES, H2D_CALLS, MEMSETS};
 use super::graph::Node;
 use super::memory::{Kind, Side, translate};
@@ -20,11 +21,20 @@ pub struct Copy2d {
     target_pitch: usize,
     width: usize,
     height: usize,
+    /// Over the bus, if it goes there.
+    way: Option<Way>,
 }
 
 impl Copy2d {
     /// Copies it.
     pub fn run(&self) {
+        match self.way {
+            Some(way) => way.carry(self.width * self.height, || self.move_bytes()),
+            None => self.move_bytes(),
+        }
+    }
+
+    fn move_bytes(&self) {
         for row in 0..self.height {
             let source = (self.source + row * self.source_pitch) as *const u8;
             let target = (self.target + row * self.target_pitch) as *mut u8;
@@ -37,8 +47,9 @@ impl Copy2d {
 
 /// Copies a run of bytes at once.
 pub fn between(source: Side, target: Side, bytes: usize) {
+    let way = Way::of(source, target);
     let (source, target) = (source.address, target.address);
-    Copy2d { source, source_pitch: bytes, target, target_pitch: bytes, width: bytes, height: 1 }.run();
+    Copy2d { source, source_pitch: bytes, target, target_pitch: bytes, width: bytes, height: 1, way }.run();
 }
 
 /// Bytes to be set.
@@ -181,6 +192,7 @@ pub fn copy(stream: &Arc<Stream>, request: Request, wait: Wait) -> Outcome {
         target_pitch: request.target_pitch,
         width: request.width,
         height: request.height,
+        way: Way::of(source, target),
     };
     if let Some(capture) = recording {
         return capture.record(stream, Node::Copy(work));
@@ -195,7 +207,8 @@ pub fn copy(stream: &Arc<Stream>, request: Request, wait: Wait) -> Outcome {
             return Ok(());
         }
         let mut staged = vec![0u8; work.width * work.height];
-        Copy2d { target: staged.as_mut_ptr() as usize, target_pitch: work.width, ..work }.run();
+        let into_staging = Copy2d { target: staged.as_mut_ptr() as usize, target_pitch: work.width, ..work };
+        Copy2d { way: None, ..into_staging }.run();
         (work.source, work.source_pitch) = (staged.as_ptr() as usize, work.width);
         stream.push(
             Vec::new(),

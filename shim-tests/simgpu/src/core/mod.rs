@@ -1,5 +1,6 @@
 //! What the simulated device does: no C types here beyond integers and addresses.
 
+pub mod bus;
 pub mod capture;
 pub mod copy;
 pub mod counters;
