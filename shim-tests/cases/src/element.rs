@@ -50,6 +50,19 @@ fn float8(code: u8, mantissa: i32, bias: i32, infinities: bool) -> f64 {
     }
 }
 
+/// A single-precision number on the same side of every half-precision number and middle as `value`: what is cut
+/// off survives in the last bit. (`from_f64` of the half types looks at the upper half of a double only.)
+fn odd_single(value: f64) -> f32 {
+    let single = value as f32;
+    if f64::from(single) == value || !single.is_finite() || single.to_bits() & 1 == 1 {
+        single
+    } else if f64::from(single).abs() > value.abs() {
+        f32::from_bits(single.to_bits() - 1)
+    } else {
+        f32::from_bits(single.to_bits() + 1)
+    }
+}
+
 /// The code nearest to `value`, found by trying all; of two equally near the even one; no code is infinite.
 fn nearest_float8(value: f64, decode: impl Fn(u8) -> f64) -> u8 {
     if value.is_nan() {
@@ -145,8 +158,8 @@ impl Element {
     /// Appends the element nearest to `value`.
     pub fn encode(self, value: Number, bytes: &mut Vec<u8>) {
         match self {
-            Element::F16 => bytes.extend(f16::from_f64(value.re).to_le_bytes()),
-            Element::Bf16 => bytes.extend(bf16::from_f64(value.re).to_le_bytes()),
+            Element::F16 => bytes.extend(f16::from_f32(odd_single(value.re)).to_le_bytes()),
+            Element::Bf16 => bytes.extend(bf16::from_f32(odd_single(value.re)).to_le_bytes()),
             Element::F32 => bytes.extend((value.re as f32).to_le_bytes()),
             Element::F64 => bytes.extend(value.re.to_le_bytes()),
             Element::C32 => {

@@ -268,13 +268,13 @@ fn apply_blocks<R: engine::Real>(
     b: &mut Packed<R>,
 ) -> Result<(), Error> {
     let scaling = &problem.desc.scaling;
-    let read = |blocks: Blocks, name, address| match blocks.element() {
-        Some(_) => numbers::<R>(call, name, address, blocks.count()),
-        None => {
-            let layout = MatrixLayout::vectors(DataType::U8, blocks.count(), 1, 0);
-            let of = |scale: engine::Ue8m0| R::of(scale.to_f64());
-            Ok(load(call, name, &layout, address, of)?.data)
+    let read = |blocks: Blocks, name, address| {
+        if !blocks.are_powers() {
+            return numbers::<R>(call, name, address, blocks.count());
         }
+        let layout = MatrixLayout::vectors(DataType::U8, blocks.count(), 1, 0);
+        let of = |scale: engine::Ue8m0| R::of(scale.to_f64());
+        Ok(load(call, name, &layout, address, of)?.data)
     };
     let blocks = Blocks::new(scaling.a.mode, problem.m, problem.k);
     let scales = read(blocks, "scale of A", scaling.a.address)?;

@@ -176,9 +176,9 @@ impl Blocks {
         Blocks { mode, outer, across }
     }
 
-    /// The numbers' type: `None` for UE8M0, which no matrix has.
-    pub fn element(&self) -> Option<DataType> {
-        (self.mode != ScaleMode::Vector32).then_some(DataType::F32)
+    /// Whether the numbers are powers of two, a byte each.
+    pub fn are_powers(&self) -> bool {
+        self.mode == ScaleMode::Vector32
     }
 
     /// How many numbers there are.

@@ -104,12 +104,12 @@ pub fn serve(args: Args) -> Result<Served, Error> {
     let mode = if desc.scalars == Scalars::Device { PointerMode::Device } else { PointerMode::Host };
     let call = Call::on_stream(args.handle, Stream(args.stream.cast()), mode)?;
     match desc.scale {
-        DataType::F16 => real::<f16, f32>(&args, &desc, &c, &call, f16::to_f32)?,
-        DataType::F32 => real::<f32, f32>(&args, &desc, &c, &call, |value| value)?,
-        DataType::F64 => real::<f64, f64>(&args, &desc, &c, &call, |value| value)?,
-        DataType::I32 => real::<i32, f64>(&args, &desc, &c, &call, f64::from)?,
-        DataType::C32 => complex::<c32>(&args, &desc, &c, &call, DataType::C32)?,
-        DataType::C64 => complex::<c64>(&args, &desc, &c, &call, DataType::C64)?,
+        DataType::F16 => real::<f16, f32>(&args, desc, &c, &call, f16::to_f32)?,
+        DataType::F32 => real::<f32, f32>(&args, desc, &c, &call, |value| value)?,
+        DataType::F64 => real::<f64, f64>(&args, desc, &c, &call, |value| value)?,
+        DataType::I32 => real::<i32, f64>(&args, desc, &c, &call, f64::from)?,
+        DataType::C32 => complex::<c32>(&args, desc, &c, &call, DataType::C32)?,
+        DataType::C64 => complex::<c64>(&args, desc, &c, &call, DataType::C64)?,
         _ => return Err(Error::NotSupported("scale type")),
     }
     Ok(Served {
@@ -139,7 +139,7 @@ fn check_shape(layout: &MatrixLayout, op: Op, c: &MatrixLayout) -> Result<(), Er
 
 fn real<S: Plain, R: engine::Real>(
     args: &Args,
-    desc: &TransformDesc,
+    desc: TransformDesc,
     c: &MatrixLayout,
     call: &Call,
     widen: fn(S) -> R,
@@ -151,7 +151,7 @@ fn real<S: Plain, R: engine::Real>(
 
 fn complex<V: Plain + Default + engine::Accumulator>(
     args: &Args,
-    desc: &TransformDesc,
+    desc: TransformDesc,
     c: &MatrixLayout,
     call: &Call,
     element: DataType,
@@ -172,7 +172,7 @@ fn complex<V: Plain + Default + engine::Accumulator>(
 /// The sum of the terms, from what `read` fetches to what `write` stores.
 fn transform<'c, S: Plain, V: engine::Accumulator + Default>(
     args: &Args,
-    desc: &TransformDesc,
+    desc: TransformDesc,
     c: &MatrixLayout,
     call: &'c Call,
     widen: fn(S) -> V,

@@ -163,6 +163,8 @@ pub fn matrix() {
     assert_eq!(calls("libcublasLt.so.12", "foreign_algorithm"), 0);
 }
 
+// One call from its choices to its reference, in the order in which they depend on each other.
+#[allow(clippy::too_many_lines)]
 fn product(handle: *mut c_void, seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     for _ in 0..4 {
@@ -224,7 +226,7 @@ fn product(handle: *mut c_void, seed: u64) {
     let bias_length = if epilogue == BGRADB { n } else { m };
     let writes_bias = epilogue & (BGRAD | BGRADA | BGRADB) != 0;
     let bias_stride = if writes_bias || dice.roll(2) == 0 { bias_length + 1 } else { 0 };
-    let (bias_device, bias) = vector(bias_type, (bias_length + 1) * batch, seed ^ 77);
+    let (bias_device, bias) = vector(bias_type, (bias_length + 1) * batch, seed ^ 0x77);
     desc.set(8, bias_device.address).set(10, bias_stride as i64);
     // The auxiliary buffer.
     let mask = epilogue & (RELU | DRELU) != 0;
@@ -232,9 +234,9 @@ fn product(handle: *mut c_void, seed: u64) {
     let aux_ld = m.next_multiple_of(step) + step * dice.roll(2);
     let aux_stride = aux_ld * n + step;
     let aux_bytes = if mask {
-        noise(I8, aux_stride * batch / 8, seed ^ 5)
+        noise(I8, aux_stride * batch / 8, seed ^ 0x5)
     } else {
-        noise(aux_type, aux_stride * batch, seed ^ 5)
+        noise(aux_type, aux_stride * batch, seed ^ 0x5)
     };
     let aux = Device::holding(&aux_bytes);
     if epilogue & AUX != 0 {
