@@ -232,3 +232,136 @@ print("ok")
         assert result.status == 0 and result.out.splitlines()[-1] == "ok", result
         kernels = re.findall(r"served fn=cublas\w*gemm\w* .*type=f32.* kernel=(\w+)", result.err)
         assert kernels and set(kernels) == {kernel}, result.err
+
+
+# cuBLASLt as a program calls it, with the descriptors of the wheel's own library: attributes have its numbers and sizes.
+CUBLASLT = """
+import ctypes as C
+import torch
+import torch.nn.functional as F
+
+torch.manual_seed(int.from_bytes(__import__("os").urandom(4), "little"))
+torch.ones(1, device="cuda")
+ours, native = C.CDLL(None), C.CDLL(f"libcublasLt.so.{torch.version.cuda.split('.')[0]}")
+R16F, R32F, R16BF, R8I, R32I, E4M3, E5M2 = 2, 0, 14, 3, 10, 28, 29
+
+def check(status, what):
+    assert status == 0, (what, status)
+
+class Descriptor:
+    def __init__(self, kind, *arguments):
+        self.kind, self.pointer = kind, C.c_void_p()
+        check(getattr(native, f"cublasLt{kind}Create")(C.byref(self.pointer), *arguments), kind)
+
+    def set(self, attribute, value, size):
+        data = C.create_string_buffer(int(value).to_bytes(size, "little", signed=True), size)
+        check(getattr(native, f"cublasLt{self.kind}SetAttribute")(self.pointer, attribute, data, C.c_size_t(size)),
+              (self.kind, attribute))
+        return self
+
+def layout(kind, rows, cols, ld, order=0):
+    return Descriptor("MatrixLayout", kind, C.c_uint64(rows), C.c_uint64(cols), C.c_int64(ld)).set(1, order, 4)
+
+handle = C.c_void_p()
+check(ours.cublasLtCreate(C.byref(handle)), "handle")
+
+def at(tensor):
+    return C.c_void_p(tensor.data_ptr() if tensor is not None else 0)
+
+def matmul(desc, a, la, b, lb, c, lc, d, ld, alpha=1.0):
+    algo, count = C.create_string_buffer(96), C.c_int()
+    preference = Descriptor("MatmulPreference")
+    layouts = [x.pointer for x in (la, lb, lc, ld)]
+    check(ours.cublasLtMatmulAlgoGetHeuristic(handle, desc.pointer, *layouts, preference.pointer, 1, algo, C.byref(count)),
+          "heuristic")
+    assert count.value == 1
+    one, zero = C.c_float(alpha), C.c_float(0.0)
+    check(ours.cublasLtMatmul(handle, desc.pointer, C.byref(one), at(a), la.pointer, at(b), lb.pointer, C.byref(zero), at(c),
+                              lc.pointer, at(d), ld.pointer, algo, None, C.c_size_t(0), None), "matmul")
+"""
+
+
+def test_cublaslt_with_the_wheels_own_descriptors(on_simgpu):
+    result = on_simgpu(
+        CUBLASLT
+        + """
+# What torch._scaled_mm sets: A transposed, scales of A, B and D, fast accumulation, a bias.
+m, n, k = 48, 32, 64
+for a_type, b_type, out, out_cuda in [
+    (torch.float8_e4m3fn, torch.float8_e4m3fn, torch.bfloat16, R16BF),
+    (torch.float8_e5m2, torch.float8_e4m3fn, torch.float16, R16F),
+    (torch.float8_e4m3fn, torch.float8_e4m3fn, torch.float8_e4m3fn, E4M3),
+]:
+    number = {torch.float8_e4m3fn: E4M3, torch.float8_e5m2: E5M2}
+    a, b = torch.randn(m, k).to(a_type), torch.randn(n, k).to(b_type)
+    narrow = out == torch.float8_e4m3fn
+    bias = torch.randn(m).to(torch.bfloat16 if narrow else out)
+    sa, sb, sd, amax = (torch.tensor(x).cuda() for x in (0.5, 1.5, 2.0 if narrow else 1.0, -1.0))
+    on = {name: x.cuda() for name, x in dict(a=a, b=b, bias=bias).items()}
+    d = torch.zeros(n, m, dtype=out).cuda()
+    desc = Descriptor("MatmulDesc", 68, R32F).set(3, 1, 4).set(17, sa.data_ptr(), 8).set(18, sb.data_ptr(), 8)
+    desc.set(25, 1, 1).set(7, 4, 4).set(8, on["bias"].data_ptr(), 8).set(26, R16BF if narrow else out_cuda, 4)
+    if narrow:
+        desc.set(20, sd.data_ptr(), 8).set(21, amax.data_ptr(), 8)
+    c_kind = R16BF if narrow else out_cuda
+    matmul(desc, on["a"], layout(number[a_type], k, m, k), on["b"], layout(number[b_type], k, n, k), None,
+           layout(c_kind, m, n, m), d, layout(out_cuda, m, n, m))
+    exact = (a.double() @ b.double().T) * 0.75 + bias.double()[:, None]
+    got, want = d.cpu().double().T, exact * (2.0 if narrow else 1.0)
+    step = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float8_e4m3fn: 2.0**-4}[out]
+    error = (got - want).abs() - (step * want.abs() + 1e-4 + (2.0**-10 if narrow else 0.0))
+    assert float(error.max()) <= 0, (a_type, out, float(error.max()))
+    if narrow:
+        assert abs(float(amax) - float(exact.abs().max())) < 1e-4 * float(exact.abs().max()), float(amax)
+
+# A forward GELU that keeps its input, and the backward pass from it.
+m, n, k = 40, 24, 16
+a, b, bias = torch.randn(k, m), torch.randn(n, k), torch.randn(m)
+x, d, gradient = torch.zeros(n, m).cuda(), torch.zeros(n, m).cuda(), torch.zeros(m).cuda()
+on = [t.cuda() for t in (a, b, bias)]
+desc = Descriptor("MatmulDesc", 68, R32F).set(7, 164, 4).set(8, on[2].data_ptr(), 8)
+desc.set(11, x.data_ptr(), 8).set(12, m, 8)
+layouts = layout(R32F, m, k, m), layout(R32F, k, n, k), layout(R32F, m, n, m)
+matmul(desc, on[0], layouts[0], on[1], layouts[1], d, layouts[2], d, layouts[2])
+exact = (b.double() @ a.double() + bias.double()).requires_grad_()
+activated = F.gelu(exact, approximate="tanh")
+assert torch.allclose(x.cpu().double(), exact.detach(), atol=1e-5), "the kept input"
+assert torch.allclose(d.cpu().double(), activated.detach(), atol=1e-5), "gelu"
+desc.set(7, 208, 4).set(8, gradient.data_ptr(), 8)
+matmul(desc, on[0], layouts[0], on[1], layouts[1], d, layouts[2], d, layouts[2])
+activated.backward(b.double() @ a.double())
+assert torch.allclose(d.cpu().double(), exact.grad, atol=1e-4), "the gradient of gelu"
+assert torch.allclose(gradient.cpu().double(), exact.grad.sum(0), atol=1e-3), "the gradient of the bias"
+
+# 8-bit integers in the tiles of tensor cores, there and back by transforms.
+m, n, k = 37, 41, 70
+a, b = torch.randint(-50, 50, (k, m), dtype=torch.int8), torch.randint(-50, 50, (k, n), dtype=torch.int8)
+up = lambda x, step: -(-x // step) * step
+tiles = dict(a=(32 * m, 2), b=(32 * up(n, 8), 3), c=(32 * m, 2))
+a_tiles = torch.zeros(up(k, 32) // 32 * tiles["a"][0], dtype=torch.int8).cuda()
+b_tiles = torch.zeros(up(k, 32) // 32 * tiles["b"][0], dtype=torch.int8).cuda()
+c_tiles = torch.zeros(up(n, 32) // 32 * tiles["c"][0], dtype=torch.int32).cuda()
+one, zero = C.c_float(1.0), C.c_float(0.0)
+tile_layouts = [layout(R8I, m, k, *tiles["a"]), layout(R8I, n, k, *tiles["b"]), layout(R32I, m, n, *tiles["c"])]
+transform = Descriptor("MatrixTransformDesc", R32F)
+
+def retile(source, source_layout, target, target_layout):
+    check(ours.cublasLtMatrixTransform(handle, transform.pointer, C.byref(one), at(source), source_layout.pointer,
+                                       C.byref(zero), None, None, at(target), target_layout.pointer, None), "transform")
+
+plain = a.cuda(), b.cuda(), torch.zeros(n, m, dtype=torch.int32).cuda()
+retile(plain[0], layout(R8I, m, k, m), a_tiles, tile_layouts[0])
+retile(plain[1], layout(R8I, n, k, n), b_tiles, tile_layouts[1])
+desc = Descriptor("MatmulDesc", 72, R32I).set(4, 1, 4)
+ones, zeros = C.c_int(1), C.c_int(0)
+check(ours.cublasLtMatmul(handle, desc.pointer, C.byref(ones), at(a_tiles), tile_layouts[0].pointer, at(b_tiles),
+                          tile_layouts[1].pointer, C.byref(zeros), at(c_tiles), tile_layouts[2].pointer, at(c_tiles),
+                          tile_layouts[2].pointer, None, None, C.c_size_t(0), None), "tiles")
+retile(c_tiles, tile_layouts[2], plain[2], layout(R32I, m, n, m))
+assert torch.equal(plain[2].cpu().long(), b.long().T @ a.long()), "integers in tiles"
+print("ok")
+""",
+        GPU_COMPAT_DEBUG="1",
+    )
+    assert result.status == 0 and result.out.strip() == "ok", result
+    assert result.err.count("served fn=cublasLtMatmul ") == 6 and "fn=cublasLtMatrixTransform" in result.err, result

@@ -99,10 +99,14 @@ pub enum DataType {
     U8,
     /// `CUDA_R_64I`.
     I64,
+    /// `CUDA_R_8F_E4M3`.
+    E4m3,
+    /// `CUDA_R_8F_E5M2`.
+    E5m2,
 }
 
 impl DataType {
-    const ROWS: [(CudaType, DataType, &'static str); 11] = [
+    const ROWS: [(CudaType, DataType, &'static str); 13] = [
         (CudaType::CUDA_R_16F, DataType::F16, "f16"),
         (CudaType::CUDA_R_16BF, DataType::Bf16, "bf16"),
         (CudaType::CUDA_R_32F, DataType::F32, "f32"),
@@ -114,6 +118,8 @@ impl DataType {
         (CudaType::CUDA_R_32I, DataType::I32, "i32"),
         (CudaType::CUDA_R_8U, DataType::U8, "u8"),
         (CudaType::CUDA_R_64I, DataType::I64, "i64"),
+        (CudaType::CUDA_R_8F_E4M3, DataType::E4m3, "e4m3"),
+        (CudaType::CUDA_R_8F_E5M2, DataType::E5m2, "e5m2"),
     ];
 
     /// From a `cudaDataType_t`; a type that nothing of ours takes is NOT_SUPPORTED, as cuBLAS answers for
@@ -156,7 +162,7 @@ impl DataType {
             DataType::I32 => CudnnType::CUDNN_DATA_INT32,
             DataType::U8 => CudnnType::CUDNN_DATA_UINT8,
             DataType::I64 => CudnnType::CUDNN_DATA_INT64,
-            DataType::C32 | DataType::C64 | DataType::CI8 => return None,
+            DataType::C32 | DataType::C64 | DataType::CI8 | DataType::E4m3 | DataType::E5m2 => return None,
         };
         Some(c as c_int)
     }
@@ -164,12 +170,17 @@ impl DataType {
     /// Bytes of an element.
     pub fn bytes(self) -> usize {
         match self {
-            DataType::I8 | DataType::U8 => 1,
+            DataType::I8 | DataType::U8 | DataType::E4m3 | DataType::E5m2 => 1,
             DataType::F16 | DataType::Bf16 | DataType::CI8 => 2,
             DataType::F32 | DataType::I32 => 4,
             DataType::F64 | DataType::C32 | DataType::I64 => 8,
             DataType::C64 => 16,
         }
+    }
+
+    /// Whether it is an 8-bit floating type.
+    pub fn is_float8(self) -> bool {
+        matches!(self, DataType::E4m3 | DataType::E5m2)
     }
 
     /// The log's word.

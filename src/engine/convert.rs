@@ -81,6 +81,18 @@ macro_rules! integer {
 }
 integer!(i8, u8, i32, i64);
 
+/// The single-precision number next to `value` towards 0, its last bit set if they differ: rounded once more, to a
+/// type of fewer digits, it ends where `value` itself would have. (`from_f64` of the half types looks at the upper
+/// half of a double only.)
+fn to_odd_single(value: f64) -> f32 {
+    let nearest = value as f32;
+    if value.is_nan() || f64::from(nearest) == value {
+        return nearest;
+    }
+    let beyond = f64::from(nearest).abs() > value.abs();
+    f32::from_bits((nearest.to_bits() - u32::from(beyond)) | 1)
+}
+
 macro_rules! half_float {
     ($($ty:ident),*) => {$(
         impl Element for $ty {
@@ -88,7 +100,7 @@ macro_rules! half_float {
                 R::of(self.to_f64())
             }
             fn from_real<R: Real>(value: R) -> Self {
-                if R::DOUBLE { $ty::from_f64(value.to_double()) } else { $ty::from_f32(value.to_single()) }
+                $ty::from_f32(if R::DOUBLE { to_odd_single(value.to_double()) } else { value.to_single() })
             }
             fn widen_run<R: Real>(source: &[Self], target: &mut [R]) {
                 match R::as_singles_mut(target) {
@@ -164,6 +176,20 @@ mod tests {
         let mut back = vec![0.0f64; target.len()];
         widen(&target, &mut back);
         assert_eq!(back[7], 7.0);
+    }
+
+    #[test]
+    fn doubles_just_beside_the_middle_round_to_the_nearer_half() {
+        let (low, high) = (bf16::from_f32(1.0), bf16::from_f32(1.0 + 1.0 / 128.0));
+        let middle = 1.0 + 1.0 / 256.0f64;
+        let round = |value: f64| bf16::from_real(value);
+        assert_eq!([round(middle), round(middle.next_down()), round(middle.next_up())], [low, low, high]);
+        assert_eq!([round(-middle), round((-middle).next_down())], [-low, -high]);
+        assert_eq!([f16::from_real(65_519.999_999_999), f16::from_real(1e300)], [f16::MAX, f16::INFINITY]);
+        assert_eq!(f16::from_real(f64::powi(2.0, -25)), f16::from_bits(0), "half of the least number");
+        assert_eq!(f16::from_real(f64::powi(2.0, -25).next_up()), f16::from_bits(1));
+        assert_eq!(bf16::from_real(f64::NEG_INFINITY), bf16::NEG_INFINITY);
+        assert!(f16::from_real(f64::NAN).is_nan());
     }
 
     #[test]

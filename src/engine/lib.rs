@@ -20,11 +20,14 @@ mod ctc;
 mod dropout_raw;
 mod dtype;
 mod epilogue;
+mod float8;
+mod fused;
 mod gemm;
 mod lrn;
 mod matmul;
 mod nan_rule;
 mod norm;
+mod order;
 mod philox;
 mod pointwise;
 mod pool;
@@ -38,7 +41,7 @@ mod softmax;
 mod tensor;
 mod threads;
 
-pub use bits::{pack_bits, unpack_bits};
+pub use bits::{BitColumns, pack_bits, unpack_bits};
 pub use blas3::{
     Diagonal, Field, Side, Symmetry, System, Triangle, Triangular, for_each_matrix, least_squares,
     least_squares_batch, lu_factor, lu_factor_batch, lu_invert, lu_invert_batch, lu_solve, lu_solve_batch,
@@ -52,6 +55,8 @@ pub use ctc::{CtcNormalization, ctc_loss};
 pub use dropout_raw::{DropoutSeed, dropout_backward, dropout_forward};
 pub use dtype::{Accumulator, C32, C64, Input, Output};
 pub use epilogue::{Activation, Epilogue};
+pub use float8::{E4m3, E5m2, Ue8m0};
+pub use fused::{Fused, FusedStep, PerRow, largest_magnitude, relu_mask, row_sums, scale_by_place};
 pub use gemm::{
     Backend, FortranGemm, HostBlas, Kernel, gemm, gemm_with_epilogue, set_gemm_backend, set_host_blas,
 };
@@ -60,6 +65,7 @@ pub use lrn::{Lrn, lrn_backward, lrn_forward};
 pub use matmul::{matmul, matmul_fits};
 pub use nan_rule::NanRule;
 pub use norm::{Centering, Normalization, NormalizationGradients, normalize, normalize_backward, statistics};
+pub use order::{MatrixOrder, OrderedLayout, add_scaled_matrix};
 pub use philox::Philox;
 pub use pointwise::{Comparison, Function, Operand, ProgramOutput, Step, pointwise};
 pub use pool::{Pool, PoolMode, pool_backward, pool_forward};

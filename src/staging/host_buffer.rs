@@ -21,6 +21,7 @@ macro_rules! plain {
     )*};
 }
 plain!(u8, i8, i32, i64, u32, u64, f32, f64, half::f16, half::bf16);
+plain!(gpucompat_engine::E4m3, gpucompat_engine::E5m2, gpucompat_engine::Ue8m0);
 plain!(num_complex::Complex<f32>, num_complex::Complex<f64>, num_complex::Complex<i8>);
 
 /// Cache-line aligned, zeroed, freed when dropped.

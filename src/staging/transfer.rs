@@ -204,14 +204,25 @@ impl Transfer {
     /// Writes a staged operand back to where its region lies, and waits: the only write to the caller's
     /// memory. The destinations are checked before the first byte moves.
     pub fn copy_out<T: Plain>(&self, name: &'static str, mut staged: Staged<'_, T>) -> Result<(), Error> {
+        self.check_destination(name, &staged)?;
+        self.run_plan(name, &mut staged, Direction::Out)?;
+        self.bytes_out.set(self.bytes_out.get() + staged.plan.bytes(size_of::<T>()));
+        self.wait()
+    }
+
+    /// Whether [`Transfer::copy_out`] could write all of a staged operand: a call with several results asks
+    /// for each before it writes the first.
+    pub fn check_destination<T: Plain>(
+        &self,
+        name: &'static str,
+        staged: &Staged<'_, T>,
+    ) -> Result<(), Error> {
         for copy in &staged.plan.rectangles {
             if classify(copy.device, self.device)? == Memory::Unreachable {
                 return Err(Error::BadAddress(name));
             }
         }
-        self.run_plan(name, &mut staged, Direction::Out)?;
-        self.bytes_out.set(self.bytes_out.get() + staged.plan.bytes(size_of::<T>()));
-        self.wait()
+        Ok(())
     }
 
     /// Reads `count` consecutive elements at `address` at once (pointer arrays, device-side scalars).

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `name served entry types…` | `cublas_entry!(name, types…);` (`cudnn_entry!` for cuDNN, and so on) |
 //! | `name refused` | `refused!(Library, name);` |
-//! | `name refused_algo` | `cublaslt_refused_algo!(name);` |
 //! | `name forwarded` | nothing: the program binds to the native library |
 //!
 //! All rows together also become `TREATMENTS`, for tests and documentation.
@@ -31,9 +30,6 @@ fn main() {
                 }
                 "refused" => {
                     let _ = writeln!(code, "refused!({library}, {name});");
-                }
-                "refused_algo" => {
-                    let _ = writeln!(code, "{table}_refused_algo!({name});");
                 }
                 "forwarded" => {}
                 other => panic!("{path}: {name} has the unknown treatment {other:?}"),

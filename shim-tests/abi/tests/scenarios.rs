@@ -213,6 +213,32 @@ fn cublaslt_products_agree_in_every_type_order_and_epilogue() {
 }
 
 #[test]
+fn cublaslt_products_agree_with_every_epilogue_scale_and_order() {
+    Lab::with_native("no_handle:1").set("MATMUL_SEED", &seed()).run("matmul_fused");
+    Lab::with_native("broken:15").set("MATMUL_CASES", "100").run("matmul_fused");
+}
+
+#[test]
+fn cublaslt_scales_by_rows_and_blocks_agree_with_the_reference() {
+    Lab::with_native("no_handle:1").run("scale_modes");
+}
+
+#[test]
+fn cublaslt_transforms_agree_from_any_order_to_any_other() {
+    Lab::with_native("no_handle:1").run("transform");
+}
+
+#[test]
+fn a_cublas_handle_serves_as_one_of_cublaslt() {
+    Lab::with_native("no_handle:1").run("lt_on_a_cublas_handle");
+}
+
+#[test]
+fn algorithms_of_the_native_library_reach_it() {
+    Lab::with_native("healthy").set("SIMGPU_MODEL", "rtx4090").run("native_algorithms");
+}
+
+#[test]
 fn cublaslt_misuse_gets_the_documented_status() {
     Lab::with_native("no_handle:1").run("matmul_bad_input");
 }

@@ -27,11 +27,56 @@ pub enum Element {
     CI8,
     /// 32-bit integer.
     I32,
+    /// 8-bit floating, 4 bits of exponent.
+    E4m3,
+    /// 8-bit floating, 5 bits of exponent.
+    E5m2,
+}
+
+/// The value of an 8-bit floating code, from its sign, exponent and mantissa.
+fn float8(code: u8, mantissa: i32, bias: i32, infinities: bool) -> f64 {
+    let sign = if code >= 0x80 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(code & 0x7f) >> mantissa, i32::from(code & 0x7f) % (1 << mantissa));
+    let all_ones = exponent == (0x7f >> mantissa);
+    match (infinities, all_ones) {
+        (true, true) if fraction == 0 => sign * f64::INFINITY,
+        (true, true) => f64::NAN,
+        (false, true) if fraction == (1 << mantissa) - 1 => f64::NAN,
+        _ if exponent == 0 => sign * f64::from(fraction) * f64::powi(2.0, 1 - bias - mantissa),
+        _ => {
+            let one_and_fraction = 1.0 + f64::from(fraction) / f64::from(1 << mantissa);
+            sign * one_and_fraction * f64::powi(2.0, exponent - bias)
+        }
+    }
+}
+
+/// A single-precision number on the same side of every half-precision number and middle as `value`: what is cut
+/// off survives in the last bit. (`from_f64` of the half types looks at the upper half of a double only.)
+fn odd_single(value: f64) -> f32 {
+    let single = value as f32;
+    if f64::from(single) == value || !single.is_finite() || single.to_bits() & 1 == 1 {
+        single
+    } else if f64::from(single).abs() > value.abs() {
+        f32::from_bits(single.to_bits() - 1)
+    } else {
+        f32::from_bits(single.to_bits() + 1)
+    }
+}
+
+/// The code nearest to `value`, found by trying all; of two equally near the even one; no code is infinite.
+fn nearest_float8(value: f64, decode: impl Fn(u8) -> f64) -> u8 {
+    if value.is_nan() {
+        return 0x7f;
+    }
+    let distance = |code: u8| (decode(code) - value.clamp(-1e300, 1e300)).abs();
+    let codes =
+        (0..=255u8).filter(|&code| decode(code).is_finite() && (code >= 0x80) == value.is_sign_negative());
+    codes.min_by(|&x, &y| distance(x).total_cmp(&distance(y)).then((x % 2).cmp(&(y % 2)))).unwrap_or(0)
 }
 
 impl Element {
     /// All of them, with the word of the tables and the number of CUDA's `cudaDataType`.
-    pub const ALL: [(Element, &'static str, i32); 9] = [
+    pub const ALL: [(Element, &'static str, i32); 11] = [
         (Element::F16, "f16", 2),
         (Element::Bf16, "bf16", 14),
         (Element::F32, "f32", 0),
@@ -41,6 +86,8 @@ impl Element {
         (Element::I8, "i8", 3),
         (Element::CI8, "ci8", 7),
         (Element::I32, "i32", 10),
+        (Element::E4m3, "e4m3", 28),
+        (Element::E5m2, "e5m2", 29),
     ];
 
     /// The word of the tables.
@@ -66,7 +113,7 @@ impl Element {
     /// Bytes of one element.
     pub fn bytes(self) -> usize {
         match self {
-            Element::I8 => 1,
+            Element::I8 | Element::E4m3 | Element::E5m2 => 1,
             Element::F16 | Element::Bf16 | Element::CI8 => 2,
             Element::F32 | Element::I32 => 4,
             Element::F64 | Element::C32 => 8,
@@ -89,6 +136,8 @@ impl Element {
         match self {
             Element::F16 => f64::powi(2.0, -11),
             Element::Bf16 => f64::powi(2.0, -8),
+            Element::E4m3 => f64::powi(2.0, -4),
+            Element::E5m2 => f64::powi(2.0, -3),
             Element::F32 | Element::C32 => f64::powi(2.0, -24),
             Element::F64 | Element::C64 => f64::powi(2.0, -53),
             Element::I8 | Element::CI8 | Element::I32 => 0.0,
@@ -99,6 +148,8 @@ impl Element {
     pub fn underflow(self) -> f64 {
         match self {
             Element::F16 => f64::powi(2.0, -25),
+            Element::E4m3 => f64::powi(2.0, -10),
+            Element::E5m2 => f64::powi(2.0, -17),
             Element::Bf16 | Element::F32 | Element::C32 => f64::powi(2.0, -134),
             _ => 0.0,
         }
@@ -107,8 +158,8 @@ impl Element {
     /// Appends the element nearest to `value`.
     pub fn encode(self, value: Number, bytes: &mut Vec<u8>) {
         match self {
-            Element::F16 => bytes.extend(f16::from_f64(value.re).to_le_bytes()),
-            Element::Bf16 => bytes.extend(bf16::from_f64(value.re).to_le_bytes()),
+            Element::F16 => bytes.extend(f16::from_f32(odd_single(value.re)).to_le_bytes()),
+            Element::Bf16 => bytes.extend(bf16::from_f32(odd_single(value.re)).to_le_bytes()),
             Element::F32 => bytes.extend((value.re as f32).to_le_bytes()),
             Element::F64 => bytes.extend(value.re.to_le_bytes()),
             Element::C32 => {
@@ -122,6 +173,8 @@ impl Element {
             Element::I8 => bytes.extend((value.re as i8).to_le_bytes()),
             Element::CI8 => bytes.extend([value.re as i8 as u8, value.im as i8 as u8]),
             Element::I32 => bytes.extend((value.re as i32).to_le_bytes()),
+            Element::E4m3 => bytes.push(nearest_float8(value.re, |code| float8(code, 3, 7, false))),
+            Element::E5m2 => bytes.push(nearest_float8(value.re, |code| float8(code, 2, 15, true))),
         }
     }
 
@@ -145,6 +198,8 @@ impl Element {
             Element::C64 => Number::new(double(0), double(8)),
             Element::I8 => Number::new(f64::from(raw[0] as i8), 0.0),
             Element::CI8 => Number::new(f64::from(raw[0] as i8), f64::from(raw[1] as i8)),
+            Element::E4m3 => Number::new(float8(raw[0], 3, 7, false), 0.0),
+            Element::E5m2 => Number::new(float8(raw[0], 2, 15, true), 0.0),
             Element::I32 => Number::new(f64::from(i32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]])), 0.0),
         }
     }

@@ -5,6 +5,7 @@ pub mod conv;
 pub mod ctc;
 pub mod gemm;
 pub mod lrn;
+pub mod lt;
 pub mod norm;
 pub mod pointwise;
 pub mod pool;

@@ -1,7 +1,6 @@
 //! `cublasLtMatmulAlgoGetHeuristic`: one honest algorithm.
 //!
-//! For a product that we serve there is one algorithm, ours: no workspace, no choice. Its opaque 64 bytes
-//! begin with [`MARK`], so that `cublasLtMatmul` recognises it and the real library never gets to see it.
+//! For a product that we serve there is one algorithm, ours: no workspace, no choice; see [`super::algorithm`].
 //! Source: <https://docs.nvidia.com/cuda/cublas/#cublasltmatmulalgogetheuristic>.
 
 #![allow(unsafe_code)]
@@ -10,11 +9,11 @@
 
 use std::ffi::{c_int, c_void};
 
-use cudarc::cublaslt::sys::{
-    cublasLtMatmulAlgo_t as Algorithm, cublasLtMatmulHeuristicResult_t as HeuristicResult, cublasStatus_t,
-};
+use cudarc::cublaslt::sys::{cublasLtMatmulHeuristicResult_t as HeuristicResult, cublasStatus_t};
 
-use super::matmul::{Args, Problem};
+use super::algorithm::OURS;
+use super::matmul::Args;
+use super::problem::Problem;
 use crate::boundary::status::{Error, SUCCESS};
 use crate::entry::route::Served;
 use crate::native::find::Library;
@@ -29,26 +28,9 @@ macro_rules! cublaslt_heuristic {
             $crate::entry::cublaslt::matmul::types_key(descriptor, a_layout, d_layout))
         judging(|status| $crate::entry::cublaslt::heuristic::judge(status, returned))
         serve $crate::entry::cublaslt::heuristic::serve(requested, results, returned,
-            &$crate::entry::cublaslt::matmul::Args {
-                handle, descriptor, alpha: ::std::ptr::null(), beta: ::std::ptr::null(), stream: ::std::ptr::null_mut(),
-                a: 0, a_layout, b: 0, b_layout, c: 0, c_layout, d: 0, d_layout })
+            &$crate::entry::cublaslt::matmul::Args::of_layouts(
+                handle, descriptor, [a_layout, b_layout, c_layout, d_layout]))
     } };
-}
-
-macro_rules! cublaslt_refused_algo {
-    ($symbol:ident) => {
-        $crate::export! { $symbol of CublasLt (algo: *mut c_void, attribute: c_int, value: *mut c_void, bytes: usize, written: *mut usize)
-            managed(native) $crate::entry::cublaslt::heuristic::attribute_of(algo, native) }
-    };
-}
-
-/// The first word of our algorithm's opaque data: "gpucompa", which no algorithm index of cuBLASLt reaches.
-const MARK: u64 = u64::from_le_bytes(*b"gpucompa");
-
-/// Whether `algo` is what [`serve`] handed out.
-pub fn is_our_algorithm(algo: *const c_void) -> bool {
-    // SAFETY: an algorithm is 64 bytes that the caller owes to be readable; null is ruled out.
-    !algo.is_null() && unsafe { algo.cast::<u64>().read_unaligned() } == MARK
 }
 
 /// A native heuristic that succeeds with no result has no kernel for this device either.
@@ -75,10 +57,8 @@ pub fn serve(
     // SAFETY: not null; the caller owes a writable count.
     unsafe { returned.write(c_int::from(problem.is_ok())) };
     let problem = problem?;
-    let mut data = [0; 8];
-    data[0] = MARK;
     let result = HeuristicResult {
-        algo: Algorithm { data },
+        algo: OURS,
         workspaceSize: 0,
         state: cublasStatus_t::CUBLAS_STATUS_SUCCESS,
         wavesCount: 1.0,
@@ -87,12 +67,4 @@ pub fn serve(
     // SAFETY: not null; the caller owes room for `requested ≥ 1` results.
     unsafe { results.cast::<HeuristicResult>().write_unaligned(result) };
     Ok(Served { what: format!("{problem} algorithms=1"), ..Served::nothing() })
-}
-
-/// Attributes of an algorithm: ours has none that the host could honour.
-pub fn attribute_of(algo: *const c_void, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
-    if is_our_algorithm(algo) {
-        return Err(Error::NotSupported("attributes of the host algorithm"));
-    }
-    native.map(|call| call()).ok_or(Error::NotInitialized)
 }

@@ -1,30 +1,35 @@
-//! `cublasLtMatmul`: `D ← act(α·op(A)·op(B) + β·C + bias)`, column or row order, strided batches.
+//! `cublasLtMatmul`: `D ← epilogue(α·op(A)·op(B) + β·C + bias)`, every order, strided batches.
 //!
 //! | operand | shape        | read              | written         |
 //! |---------|--------------|-------------------|-----------------|
-//! | A, B    | as laid out  | if α ≠ 0 and k > 0 | never          |
+//! | A, B    | as laid out  | if α ≠ 0 and k > 0, or for their gradient | never |
 //! | C       | m×n          | if β ≠ 0          | never, unless it is D |
-//! | bias    | m            | if the epilogue says so | never    |
-//! | D       | m×n          | never             | only on success |
+//! | bias    | m, or n      | if the epilogue says so | as a gradient, only on success |
+//! | aux     | m×n          | for a gradient    | in a forward pass, only on success |
+//! | D       | m×n          | never, unless it is tiled | only on success |
 //!
-//! Errors: `INVALID_VALUE` for null descriptors, shapes that do not fit or a short leading dimension;
-//! `NOT_SUPPORTED` for orders, types, epilogues or pointer modes that the host has no form of.
+//! Products with a bias, ReLU or GELU go straight through the engine; all others through [`super::fused`].
+//!
+//! Errors: `INVALID_VALUE` for null descriptors, shapes that do not fit, a short leading dimension, an auxiliary
+//! leading dimension that is not divisible as documented, or a scale of a matrix that has none;
+//! `NOT_SUPPORTED` for types, epilogues, orders or scale modes that the host has no form of.
 //! Source: <https://docs.nvidia.com/cuda/cublas/#cublasltmatmul>.
 
 use std::ffi::c_void;
 
 use gpucompat_engine as engine;
 
-use super::attributes::{MatmulDesc, MatrixLayout, Order};
-use super::epilogue::{Bias, decompose};
-use crate::boundary::args::{Compute, DataType, Op};
+use super::attributes::{MatmulDesc, MatrixLayout, Scalars};
+use super::epilogue::{Aux, Bias};
+use super::fused;
+use super::problem::Problem;
+use crate::boundary::args::{DataType, Op};
 use crate::boundary::status::Error;
 use crate::entry::call::{Call, PointerMode};
 use crate::entry::cublas::types::{c32, c64, f16};
 use crate::entry::route::Served;
 use crate::native::context::Stream;
 use crate::staging::host_buffer::Plain;
-use crate::staging::region::{Bases, Region};
 use crate::staging::transfer::Staged;
 
 macro_rules! cublaslt_matmul {
@@ -34,7 +39,7 @@ macro_rules! cublaslt_matmul {
         beta: *const c_void,  c: *const c_void, c_layout: *const c_void,  d: *mut c_void, d_layout: *const c_void,
         algo: *const c_void,  workspace: *mut c_void, workspace_bytes: usize,  stream: *mut c_void)
         compute(
-            $crate::handle::registry::is_ours(handle) || $crate::entry::cublaslt::heuristic::is_our_algorithm(algo),
+            $crate::handle::registry::is_ours(handle) || $crate::entry::cublaslt::algorithm::is_ours(algo),
             $crate::entry::cublaslt::matmul::types_key(descriptor, a_layout, d_layout))
         serve $crate::entry::cublaslt::matmul::serve($crate::entry::cublaslt::matmul::Args {
             handle, descriptor, alpha, beta, stream,
@@ -72,20 +77,14 @@ pub struct Args {
     pub d_layout: *const c_void,
 }
 
-/// A validated product, without addresses: what the heuristic judges too.
-#[derive(Debug)]
-pub struct Problem {
-    m: usize,
-    n: usize,
-    k: usize,
-    desc: MatmulDesc,
-    a: MatrixLayout,
-    b: MatrixLayout,
-    c: MatrixLayout,
-    d: MatrixLayout,
-    bias: Bias,
-    activation: engine::Activation,
-    pointer_mode: PointerMode,
+impl Args {
+    /// The arguments of a question about a product that is not computed.
+    pub fn of_layouts(handle: *mut c_void, descriptor: *const c_void, layouts: [*const c_void; 4]) -> Args {
+        let [a_layout, b_layout, c_layout, d_layout] = layouts;
+        let (alpha, beta, stream) = (std::ptr::null(), std::ptr::null(), std::ptr::null_mut());
+        let [a, b, c, d] = [0; 4];
+        Args { handle, descriptor, alpha, beta, stream, a, a_layout, b, b_layout, c, c_layout, d, d_layout }
+    }
 }
 
 /// A number for the types of a call, for the policy's lessons; 0 if the descriptors cannot be read.
@@ -106,7 +105,8 @@ pub fn types_key(descriptor: *const c_void, a: *const c_void, d: *const c_void) 
 /// Serves `cublasLtMatmul`.
 pub fn serve(args: Args) -> Result<Served, Error> {
     let problem = Problem::read(&args)?;
-    if args.alpha.is_null() || args.beta.is_null() {
+    let beta_is_given = problem.desc.scalars == Scalars::AlphaVectorBetaZero || !args.beta.is_null();
+    if args.alpha.is_null() || !beta_is_given {
         return Err(Error::InvalidValue(if args.alpha.is_null() { "alpha" } else { "beta" }));
     }
     if problem.m == 0 || problem.n == 0 || problem.d.batch == 0 {
@@ -115,64 +115,30 @@ pub fn serve(args: Args) -> Result<Served, Error> {
     if args.d == 0 {
         return Err(Error::InvalidValue("d"));
     }
-    let call = Call::on_stream(args.handle, Stream(args.stream.cast()), problem.pointer_mode)?;
-    problem.dispatch(&call, &args)
+    if problem.epilogue.bias != Bias::No && problem.desc.bias == 0 {
+        return Err(Error::InvalidValue("bias pointer"));
+    }
+    if problem.epilogue.aux != Aux::No && problem.desc.aux == 0 {
+        return Err(Error::InvalidValue("auxiliary pointer"));
+    }
+    let mode = match problem.desc.scalars {
+        Scalars::Device => PointerMode::Device,
+        // Vectors are read by their addresses; what is a number beside them lies on the host.
+        _ => PointerMode::Host,
+    };
+    let call = Call::on_stream(args.handle, Stream(args.stream.cast()), mode)?;
+    if !problem.is_fused() {
+        problem.dispatch(&call, &args)
+    } else if problem.d.element == DataType::I32 {
+        fused::serve_integers(&problem, &call, &args)
+    } else if matches!(problem.d.element, DataType::F64 | DataType::I8) {
+        fused::serve::<f64>(&problem, &call, &args)
+    } else {
+        fused::serve::<f32>(&problem, &call, &args)
+    }
 }
 
 impl Problem {
-    /// Reads and checks the descriptors of a call.
-    pub fn read(args: &Args) -> Result<Problem, Error> {
-        let desc = MatmulDesc::read(args.descriptor)?;
-        let (a, b) = (MatrixLayout::read(args.a_layout)?, MatrixLayout::read(args.b_layout)?);
-        let (c, d) = (MatrixLayout::read(args.c_layout)?, MatrixLayout::read(args.d_layout)?);
-        let op_shape = |layout: &MatrixLayout, op: Op| {
-            if op.transposes() { (layout.cols, layout.rows) } else { (layout.rows, layout.cols) }
-        };
-        let ((m, k), (depth, n)) = (op_shape(&a, desc.transa), op_shape(&b, desc.transb));
-        if k != depth || (d.rows, d.cols) != (m, n) || (c.rows, c.cols) != (m, n) {
-            return Err(Error::InvalidValue("matrix shapes"));
-        }
-        if [a.batch, b.batch, c.batch].iter().any(|&batch| batch != d.batch) {
-            return Err(Error::InvalidValue("batch counts"));
-        }
-        let (bias, activation) = decompose(desc.epilogue)?;
-        let pointer_mode = match desc.pointer_mode {
-            0 => PointerMode::Host,
-            1 => PointerMode::Device,
-            _ => return Err(Error::NotSupported("a vector of alphas")),
-        };
-        let problem = Problem { m, n, k, desc, a, b, c, d, bias, activation, pointer_mode };
-        problem.check_types()?;
-        Ok(problem)
-    }
-
-    fn check_types(&self) -> Result<(), Error> {
-        use DataType::{Bf16, C32, C64, F16, F32, F64, I8, I32};
-        let (ab, d) = (self.a.element, self.d.element);
-        let scale = self.desc.scale;
-        let legal = match Compute::from_c(self.desc.compute)? {
-            Compute::F16 => (ab, d, scale) == (F16, F16, F16),
-            Compute::F32 => {
-                matches!((ab, d), (Bf16, Bf16) | (F16, F16) | (Bf16 | F16 | F32, F32)) && scale == F32
-                    || (ab, d, scale) == (C32, C32, C32)
-            }
-            Compute::F64 => (ab, d, scale) == (F64, F64, F64) || (ab, d, scale) == (C64, C64, C64),
-            Compute::I32 => (ab, d, scale) == (I8, I32, I32),
-        };
-        let real = !matches!(d, C32 | C64 | I32);
-        let plain = self.bias == Bias::No && self.activation == engine::Activation::None;
-        let bias_type = self.desc.bias_type.unwrap_or(d);
-        let bias_fits = self.bias == Bias::No
-            || bias_type == d
-            || bias_type == F32
-            || matches!(bias_type, F16 | Bf16) && bias_type == ab;
-        if legal && self.b.element == ab && self.c.element == d && (real || plain) && bias_fits {
-            Ok(())
-        } else {
-            Err(Error::NotSupported("combination of types"))
-        }
-    }
-
     fn dispatch(&self, call: &Call, args: &Args) -> Result<Served, Error> {
         use DataType::{Bf16, C32, C64, F16, F32, F64, I8, I32};
         let same = |value: f32| value;
@@ -187,6 +153,7 @@ impl Problem {
             (Bf16, Bf16, _) => self.run::<half::bf16, half::bf16, f32, f32>(call, args, same),
             (Bf16, F32, _) => self.run::<half::bf16, f32, f32, f32>(call, args, same),
             (I8, I32, _) => self.run::<i8, i32, i32, i32>(call, args, |value| value),
+            (I8, F32, _) => self.run::<i8, f32, f32, f32>(call, args, same),
             _ => Err(Error::NotSupported("combination of types")),
         }
     }
@@ -212,7 +179,7 @@ impl Problem {
         // With β = 0 nothing is read of C; with C = D in place the copy of C is the one that is written.
         let c = if beta == zero { None } else { Some(stage::<Out>(call, "c", &self.c, args.c)?) };
         let bias = self.stage_bias::<Acc>(call)?;
-        let mut d = call.transfer.room_for::<Out>(&region(&self.d, args.d))?;
+        let mut d = call.transfer.room_for::<Out>(&self.d.region(args.d)?)?;
         call.transfer.wait()?;
         let shape = engine::GemmShape { m: self.m, n: self.n, k, batch: self.d.batch };
         let strides = Strides::of(&self.d, &d.layout);
@@ -230,7 +197,7 @@ impl Problem {
             beta,
             c.as_ref().map(|c| matrix(Some(c), &self.c, Op::N)),
             output,
-            &engine::Epilogue { bias: bias.as_deref(), activation: self.activation },
+            &engine::Epilogue { bias: bias.as_deref(), activation: self.epilogue.activation },
         );
         call.transfer.copy_out("d", d)?;
         Ok(Served {
@@ -243,18 +210,12 @@ impl Problem {
 
     /// The bias, widened to the accumulator's type.
     fn stage_bias<Acc: engine::Accumulator>(&self, call: &Call) -> Result<Option<Vec<Acc>>, Error> {
-        if self.bias == Bias::No {
+        if self.epilogue.bias == Bias::No {
             return Ok(None);
-        }
-        if self.desc.bias == 0 {
-            return Err(Error::InvalidValue("bias pointer"));
-        }
-        if self.d.batch > 1 && self.desc.bias_stride != 0 {
-            return Err(Error::NotSupported("a bias per batch"));
         }
         let (address, m) = (self.desc.bias, self.m);
         let transfer = &call.transfer;
-        let bias = match self.desc.bias_type.unwrap_or(self.d.element) {
+        let bias = match self.bias_type() {
             DataType::F16 => {
                 widened(&transfer.read_now::<f16>("bias", address, m)?, |x| Acc::from_f64(x.to_f64()))
             }
@@ -294,17 +255,7 @@ fn stage<'c, T: Plain>(
     if address == 0 {
         return Err(Error::InvalidValue(name));
     }
-    call.transfer.operand(name, &region(layout, address))
-}
-
-/// A row-order matrix is its transpose in column order.
-fn region(layout: &MatrixLayout, address: u64) -> Region {
-    let (rows, cols) = match layout.order {
-        Order::Col => (layout.rows, layout.cols),
-        Order::Row => (layout.cols, layout.rows),
-    };
-    let bases = Bases::Strided { base: address, stride: layout.batch_stride, count: layout.batch };
-    Region { rows, cols, ld: layout.ld, bases }
+    call.transfer.operand(name, &layout.region(address)?)
 }
 
 /// Where element (row, col) of the matrix lies in its staged copy.
@@ -316,10 +267,8 @@ struct Strides {
 
 impl Strides {
     fn of(layout: &MatrixLayout, staged: &crate::staging::region::HostLayout) -> Strides {
-        let (row, col) = match layout.order {
-            Order::Col => (1, staged.col_stride),
-            Order::Row => (staged.col_stride, 1),
-        };
+        let by_rows = layout.order == engine::MatrixOrder::Row;
+        let (row, col) = if by_rows { (staged.col_stride, 1) } else { (1, staged.col_stride) };
         Strides { row, col, batch: staged.batch_stride }
     }
 }
@@ -337,19 +286,4 @@ fn matrix<'a, T: Plain>(
         if op.transposes() { (strides.col, strides.row) } else { (strides.row, strides.col) };
     let conjugate = if op == Op::C { engine::Conj::Yes } else { engine::Conj::No };
     engine::MatRef { data, row_stride, col_stride, batch_stride: strides.batch, conjugate }
-}
-
-/// The log's words: shapes, layout, types, epilogue.
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (op_a, op_b) = (self.desc.transa.letter(), self.desc.transb.letter());
-        write!(f, "trans={op_a}{op_b} m={} n={} k={}", self.m, self.n, self.k)?;
-        write!(
-            f,
-            " lda={} ldb={} ldc={} ldd={} batch={}",
-            self.a.ld, self.b.ld, self.c.ld, self.d.ld, self.d.batch
-        )?;
-        write!(f, " type={}->{}", self.a.element.name(), self.d.element.name())?;
-        write!(f, " bias={:?} activation={:?} order={:?}", self.bias, self.activation, self.d.order)
-    }
 }

@@ -56,6 +56,7 @@ macro_rules! with_element {
                 $body
             }
             DataType::C32 | DataType::C64 | DataType::CI8 => Err(Error::NotSupported("complex tensors")),
+            DataType::E4m3 | DataType::E5m2 => Err(Error::NotSupported("8-bit floating tensors")),
         }
     };
 }

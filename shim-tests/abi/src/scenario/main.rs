@@ -21,8 +21,10 @@ mod level3;
 mod linear;
 mod lookups;
 mod matmul;
+mod matmul_fused;
 mod policy;
 mod staging;
+mod transform;
 
 fn main() {
     let name = std::env::args().nth(1).unwrap_or_default();
@@ -44,6 +46,11 @@ fn main() {
         ("faults", bad_input::faults),
         ("matmul_matrix", matmul::matrix),
         ("matmul_bad_input", matmul::bad_input),
+        ("matmul_fused", matmul_fused::matrix),
+        ("transform", transform::matrix),
+        ("scale_modes", transform::scale_modes),
+        ("native_algorithms", matmul::native_algorithms),
+        ("lt_on_a_cublas_handle", matmul::on_a_cublas_handle),
         ("heuristic", matmul::heuristic),
         ("minimum_bytes", staging::minimum_bytes),
         ("host_visible", staging::host_visible),

@@ -26,10 +26,11 @@ const EPILOGUE: c_int = 7;
 const BIAS_POINTER: c_int = 8;
 
 /// A descriptor of the stand-in's.
-struct Descriptor(*mut c_void, &'static str);
+pub struct Descriptor(pub *mut c_void, &'static str);
 
 impl Descriptor {
-    fn operation(compute: c_int, scale: Element) -> Descriptor {
+    /// An operation.
+    pub fn operation(compute: c_int, scale: Element) -> Descriptor {
         let mut made = std::ptr::null_mut();
         let out = &raw mut made;
         let function = crate::lab::native("libcublasLt.so.12", "cublasLtMatmulDescCreate");
@@ -41,7 +42,8 @@ impl Descriptor {
         Descriptor(made, "cublasLtMatmulDesc")
     }
 
-    fn layout(element: Element, rows: usize, cols: usize, ld: usize) -> Descriptor {
+    /// A matrix.
+    pub fn layout(element: Element, rows: usize, cols: usize, ld: usize) -> Descriptor {
         let mut made = std::ptr::null_mut();
         let out = &raw mut made;
         let function = crate::lab::native("libcublasLt.so.12", "cublasLtMatrixLayoutCreate");
@@ -53,7 +55,21 @@ impl Descriptor {
         Descriptor(made, "cublasLtMatrixLayout")
     }
 
-    fn set<T>(&self, attribute: c_int, value: T) -> &Descriptor {
+    /// A transform.
+    pub fn transform(scale: Element) -> Descriptor {
+        let mut made = std::ptr::null_mut();
+        let out = &raw mut made;
+        let function = crate::lab::native("libcublasLt.so.12", "cublasLtMatrixTransformDescCreate");
+        // SAFETY: as above.
+        let create: unsafe extern "C" fn(*mut *mut c_void, c_int) -> c_int =
+            unsafe { std::mem::transmute(function) };
+        // SAFETY: `out` is writable.
+        assert_eq!(unsafe { create(out, scale.cuda()) }, SUCCESS);
+        Descriptor(made, "cublasLtMatrixTransformDesc")
+    }
+
+    /// Sets an attribute.
+    pub fn set<T>(&self, attribute: c_int, value: T) -> &Descriptor {
         let function = crate::lab::native("libcublasLt.so.12", &format!("{}SetAttribute", self.1));
         // SAFETY: as above.
         let set: unsafe extern "C" fn(*mut c_void, c_int, *const T, usize) -> c_int =
@@ -64,7 +80,8 @@ impl Descriptor {
     }
 }
 
-fn create() -> *mut c_void {
+/// A cuBLASLt handle.
+pub fn create() -> *mut c_void {
     let mut handle = std::ptr::null_mut();
     let pointer = &raw mut handle;
     assert_eq!(call!("cublasLtCreate", pointer => *mut *mut c_void), SUCCESS);
@@ -98,7 +115,7 @@ const EPILOGUES: [(c_int, bool, Activation); 6] = [
 ];
 
 /// Random operand bytes of `count` elements.
-fn noise(element: Element, count: usize, seed: u64) -> Vec<u8> {
+pub fn noise(element: Element, count: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -269,13 +286,37 @@ pub fn bad_input() {
     );
     let tiled = layout();
     tiled.set(1, 2i32);
-    assert_eq!(matmul(desc.0, &tiled, &layout(), alpha), NOT_SUPPORTED, "an order of tensor cores");
-    desc.set(EPILOGUE, 152);
-    assert_eq!(
-        matmul(desc.0, &layout(), &layout(), alpha),
-        NOT_SUPPORTED,
-        "an epilogue with a second output"
-    );
+    assert_eq!(matmul(desc.0, &tiled, &layout(), alpha), INVALID_VALUE, "ld of a tiled order");
+    tiled.set(1, 9i32);
+    assert_eq!(matmul(desc.0, &tiled, &layout(), alpha), NOT_SUPPORTED, "an unknown order");
+    let judged = |status: c_int, what: &str| {
+        assert_eq!(matmul(desc.0, &layout(), &layout(), alpha), status, "{what}");
+    };
+    desc.set(EPILOGUE, 130).set(12, 128i64);
+    judged(INVALID_VALUE, "a mask without address");
+    desc.set(11, c.address).set(12, 64i64);
+    judged(INVALID_VALUE, "the ld of a mask");
+    desc.set(12, 0i64);
+    judged(INVALID_VALUE, "an ld that was never set");
+    desc.set(EPILOGUE, 160).set(12, 12i64);
+    judged(INVALID_VALUE, "the ld of an auxiliary matrix");
+    desc.set(12, 8i64).set(22, Element::F16.cuda());
+    judged(INVALID_VALUE, "the type of an auxiliary matrix");
+    desc.set(22, -1i32).set(EPILOGUE, 3);
+    judged(NOT_SUPPORTED, "an unknown epilogue");
+    desc.set(EPILOGUE, 1).set(17, c.address);
+    judged(INVALID_VALUE, "a scale of A in single precision");
+    desc.set(17, 0u64).set(21, c.address);
+    judged(INVALID_VALUE, "the largest magnitude of D in single precision");
+    desc.set(21, 0u64).set(31, 1i32);
+    judged(NOT_SUPPORTED, "scales of 4-bit types");
+    desc.set(31, 2i32);
+    judged(NOT_SUPPORTED, "scale modes that differ");
+    desc.set(31, 0i32).set(6, 0i32);
+    judged(NOT_SUPPORTED, "one triangle");
+    desc.set(6, 2i32).set(2, 5i32);
+    judged(NOT_SUPPORTED, "an unknown pointer mode");
+    desc.set(2, 0i32);
     desc.set(EPILOGUE, 4).set(BIAS_POINTER, 0u64);
     assert_eq!(matmul(desc.0, &layout(), &layout(), alpha), INVALID_VALUE, "a bias without address");
     assert!(floats(&c.get()).iter().all(|&value| value == 3.0), "D was touched");
@@ -296,10 +337,76 @@ pub fn heuristic() {
             std::ptr::null_mut() => *mut c_void, requested => c_int, results => *mut u64, counted => *mut c_int);
         assert_eq!(status, INVALID_VALUE);
     }
-    let mut value = 0u64;
-    let out = &raw mut value;
-    let status = call!("cublasLtMatmulAlgoCapGetAttribute", algo.as_ptr() => *const u64, 0 => c_int, out => *mut u64, 8 => usize,
-        std::ptr::null_mut() => *mut usize);
-    assert_eq!(status, NOT_SUPPORTED);
+    attributes(&algo);
     assert_eq!(calls("libcublasLt.so.12", "foreign_algorithm"), 0);
+}
+
+/// What our algorithm says of itself.
+fn attributes(algo: &[u64; 12]) {
+    let ask = |function: &str, attribute: c_int, room: usize| {
+        let (mut value, mut written) = (u64::MAX, usize::MAX);
+        let (place, counted) = (&raw mut value, &raw mut written);
+        let status = call!(function, algo.as_ptr() => *const u64, attribute => c_int, place => *mut u64, room => usize,
+            counted => *mut usize);
+        (status, value, written)
+    };
+    let (cap, get) = ("cublasLtMatmulAlgoCapGetAttribute", "cublasLtMatmulAlgoConfigGetAttribute");
+    let upper = u64::MAX << 32;
+    assert_eq!(ask(cap, 0, 4), (SUCCESS, upper, 4), "no split of k");
+    assert_eq!(ask(cap, 11, 4), (SUCCESS, upper | 31, 4), "every pointer mode");
+    assert_eq!(ask(cap, 12, 4), (SUCCESS, upper | 0x3ff, 4), "every epilogue");
+    assert_eq!(ask(cap, 15, 8), (SUCCESS, 1, 8), "ordinary arithmetic");
+    assert_eq!(ask(cap, 6, 0), (SUCCESS, u64::MAX, 4), "the size of the list of tiles");
+    assert_eq!(ask(cap, 0, 8), (INVALID_VALUE, u64::MAX, usize::MAX), "a wrong size");
+    assert_eq!(ask(cap, 99, 4).0, INVALID_VALUE, "an unknown capability");
+    assert_eq!(ask(get, 2, 4), (SUCCESS, upper | 1, 4), "k in one part");
+    let set = |attribute: c_int, value: u32, bytes: usize| {
+        let place = &raw const value;
+        call!("cublasLtMatmulAlgoConfigSetAttribute", algo.as_ptr() => *const u64, attribute => c_int, place => *const u32,
+            bytes => usize)
+    };
+    assert_eq!((set(1, 0, 4), set(2, 1, 4), set(7, 0, 2)), (SUCCESS, SUCCESS, SUCCESS), "what it is");
+    for (attribute, value, bytes) in [(1, 5, 4), (2, 4, 4), (0, 7, 4), (7, 0, 4), (77, 0, 4)] {
+        assert_eq!(set(attribute, value, bytes), INVALID_VALUE, "attribute {attribute} value {value}");
+    }
+}
+
+/// Algorithms of the native library reach it, whatever the policy says of products.
+pub fn native_algorithms() {
+    let library = "libcublasLt.so.12";
+    let native = [7u64; 8];
+    let (mut value, mut written) = (0u64, 0usize);
+    let (place, counted) = (&raw mut value, &raw mut written);
+    let status = call!("cublasLtMatmulAlgoCapGetAttribute", native.as_ptr() => *const u64, 0 => c_int, place => *mut u64,
+        4 => usize, counted => *mut usize);
+    assert_eq!((status, calls(library, "cublasLtMatmulAlgoCapGetAttribute")), (NOT_SUPPORTED, 1));
+    let handle = create();
+    let (mut id, mut count) = (-1, -1);
+    let (id_place, counted) = (&raw mut id, &raw mut count);
+    let status = call!("cublasLtMatmulAlgoGetIds", handle => *mut c_void, 68 => c_int, 0 => c_int, 0 => c_int,
+        0 => c_int, 0 => c_int, 0 => c_int, 1 => c_int, id_place => *mut c_int, counted => *mut c_int);
+    assert_eq!((status, id, count), (SUCCESS, 21, 1), "the native library's own number");
+    assert_eq!(calls(library, "foreign_algorithm"), 0);
+}
+
+/// A cuBLAS handle of ours in place of cuBLASLt's: product without an algorithm, heuristic, transform.
+pub fn on_a_cublas_handle() {
+    let handle = crate::lab::create();
+    let layouts: Vec<Descriptor> = (0..4).map(|_| Descriptor::layout(Element::F32, 2, 2, 2)).collect();
+    let desc = Descriptor::operation(68, Element::F32);
+    heuristic_for(handle, &desc, &layouts);
+    let (a, d) = (Device::holding(&bytes(&[1.0, 2.0, 3.0, 4.0])), Device::holding(&bytes(&[9.0; 4])));
+    let (one, zero) = (1.0f32, 0.0f32);
+    let (alpha, beta, layout) = (&raw const one, &raw const zero, layouts[0].0);
+    let status = call!("cublasLtMatmul", handle => *mut c_void, desc.0 => *mut c_void, alpha => *const f32,
+        a.address => u64, layout => *mut c_void, a.address => u64, layout => *mut c_void, beta => *const f32,
+        d.address => u64, layout => *mut c_void, d.address => u64, layout => *mut c_void,
+        std::ptr::null_mut() => *mut c_void, std::ptr::null_mut() => *mut c_void, 0 => usize,
+        std::ptr::null_mut() => *mut c_void);
+    assert_eq!((status, floats(&d.get())), (SUCCESS, vec![7.0, 10.0, 15.0, 22.0]));
+    let desc = Descriptor::transform(Element::F32);
+    let status = call!("cublasLtMatrixTransform", handle => *mut c_void, desc.0 => *mut c_void, alpha => *const f32,
+        a.address => u64, layout => *mut c_void, beta => *const f32, 0 => u64, std::ptr::null_mut() => *mut c_void,
+        d.address => u64, layout => *mut c_void, std::ptr::null_mut() => *mut c_void);
+    assert_eq!((status, floats(&d.get())), (SUCCESS, vec![1.0, 2.0, 3.0, 4.0]));
 }

@@ -107,12 +107,28 @@ family!(
     cublasLtMatmulPreferenceGetAttribute
 );
 
-/// An operation: compute type, scale type, and the defaults (epilogue 1, bias of D's type).
+family!(
+    cublasLtMatrixTransformDescDestroy,
+    cublasLtMatrixTransformDescSetAttribute,
+    cublasLtMatrixTransformDescGetAttribute
+);
+
+/// A transform: its scale type.
+#[unsafe(no_mangle)]
+pub extern "C" fn cublasLtMatrixTransformDescCreate(out: *mut *mut c_void, scale: c_int) -> c_int {
+    create(out, &[(0, scale.into())])
+}
+
+/// An operation: compute type, scale type, and the defaults (the full matrix, epilogue 1, bias and auxiliary
+/// matrix of D's type).
 #[unsafe(no_mangle)]
 pub extern "C" fn cublasLtMatmulDescCreate(out: *mut *mut c_void, compute: c_int, scale: c_int) -> c_int {
     const EPILOGUE: c_int = 7;
     const BIAS_TYPE: c_int = 26;
-    create(out, &[(0, compute.into()), (1, scale.into()), (EPILOGUE, 1), (BIAS_TYPE, -1)])
+    const AUX_TYPE: c_int = 22;
+    const FILL_MODE: c_int = 6;
+    let types = [(0, compute.into()), (1, scale.into()), (BIAS_TYPE, -1), (AUX_TYPE, -1)];
+    create(out, &[&types[..], &[(EPILOGUE, 1), (FILL_MODE, 2)]].concat())
 }
 
 /// A matrix: type, rows, columns, leading dimension; one of them, in column order.

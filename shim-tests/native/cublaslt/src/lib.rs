@@ -2,5 +2,6 @@
 
 #![allow(unsafe_code, non_snake_case)]
 
+mod algorithm;
 mod descriptors;
 mod matmul;
