@@ -230,7 +230,7 @@ print("ok")
         chosen = {"GPU_COMPAT_GEMM": choice, "GPU_COMPAT_PRODUCTS": "library", "GPU_COMPAT_DEBUG": "1"}
         result = on_simgpu(script, **chosen)
         assert result.status == 0 and result.out.splitlines()[-1] == "ok", result
-        kernels = re.findall(r"served fn=cublas\w*gemm\w* .*type=f32.* kernel=(\w+)", result.err)
+        kernels = re.findall(r"served fn=cublas\w*[gG]emm\w* .*type=f32.* kernel=(\w+)", result.err)
         assert kernels and set(kernels) == {kernel}, result.err
 
 
