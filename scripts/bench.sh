@@ -7,7 +7,7 @@ usage() {
     cat <<END
 usage: scripts/bench.sh [benchmark …]
 
-  overhead   an intercepted call of a healthy library beside the direct call, nanoseconds
+  overhead   an intercepted call of a healthy library beside the direct call, nanoseconds; a small served product
   gemm       the engine's products beside PyTorch's CPU products, same threads: GFLOP/s and the ratio
   conv       the engine's convolutions beside PyTorch's (oneDNN) on the CPU, same threads, layer by layer;
              BENCH_THREADS sets how many, BENCH_CONV=resnet picks networks by name
@@ -26,6 +26,8 @@ bench_overhead() {
     (cd "$ROOT" && cargo build -q --release -p gpucompat-abi-tests)
     say "a healthy device (SIMGPU_MODEL=rtx4090), stand-in library, best of five"
     STANDIN_DIR=$STANDIN SIMGPU_MODEL=rtx4090 on_simgpu "$ROOT/target/release/scenario" overhead
+    say "a served product, device simulated (bus ${SIMGPU_PCIE_GBPS:-as memory} GB/s), best of five"
+    GPU_COMPAT_QUIET=1 on_simgpu "$ROOT/target/release/scenario" served_overhead
 }
 
 bench_gemm() {

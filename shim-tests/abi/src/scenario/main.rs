@@ -66,6 +66,7 @@ fn main() {
         ("batches_bad_input", batches::bad_input),
         ("host_copies", host_copies::copies),
         ("overhead", policy::overhead),
+        ("served_overhead", policy::served_overhead),
         ("lookups", lookups::lookups),
         ("other_ways_to_look_up", lookups::other_ways),
         ("conv_matrix", cudnn::matrix::matrix),

@@ -3,7 +3,8 @@
 use std::ffi::{c_int, c_void};
 
 use crate::blas::{run, sgemm};
-use crate::lab::{Device, bytes, calls, create, foreign_handles};
+use crate::call;
+use crate::lab::{Device, SUCCESS, bytes, calls, create, foreign_handles};
 
 /// A right result, and `EXPECT_NATIVE` products by the native library (beside the probe's).
 pub fn native_calls() {
@@ -143,4 +144,28 @@ pub fn overhead() {
         let (direct, ours) = (best(direct), best(ours));
         println!("{name}: direct {direct:.1} ns, intercepted {ours:.1} ns, overhead {:.1} ns", ours - direct);
     }
+}
+
+/// What a small served product costs: `cublasSgemm_v2` of 32×32 matrices, microseconds, the best of five.
+pub fn served_overhead() {
+    const N: c_int = 32;
+    let handle = crate::lab::create();
+    let matrix = || Device::holding(&vec![0u8; (N * N) as usize * 4]);
+    let (a, b, c) = (matrix(), matrix(), matrix());
+    let (one, zero) = (1.0f32, 0.0f32);
+    let (alpha, beta) = (&raw const one, &raw const zero);
+    let once = || {
+        let status = call!("cublasSgemm_v2", handle => *mut c_void, 0 => c_int, 0 => c_int, N => c_int, N => c_int, N => c_int,
+            alpha => *const f32, a.address => u64, N => c_int, b.address => u64, N => c_int,
+            beta => *const f32, c.address => u64, N => c_int);
+        assert_eq!(status, SUCCESS);
+    };
+    (0..100).for_each(|_| once());
+    let round = || {
+        let started = std::time::Instant::now();
+        (0..2000).for_each(|_| once());
+        started.elapsed().as_secs_f64() / 2000.0
+    };
+    let best = (0..5).map(|_| round()).fold(f64::INFINITY, f64::min);
+    println!("served cublasSgemm_v2 32x32x32: {:.2} us", best * 1e6);
 }
