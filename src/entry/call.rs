@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use crate::boundary::status::Error;
 use crate::entry::engine;
+use crate::handle::object::Interface;
 use crate::handle::registry::{Owner, owner};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::real;
@@ -35,12 +36,20 @@ impl Call {
             Owner::Ours(object) => {
                 let state = object.state();
                 let transfer = Transfer::on(object.context, object.device, state.stream)?;
+                let transfer = match object.interface {
+                    Interface::Device => transfer,
+                    Interface::Xt => transfer.with_host_operands(),
+                };
                 Ok(Call { transfer, pointer_mode: mode(state.pointer_mode) })
             }
             Owner::Real => {
                 let stream = real::cublas_stream(handle.cast_mut())?;
                 let pointer_mode = mode(real::cublas_pointer_mode(handle.cast_mut())?);
                 Ok(Call { transfer: current(stream)?, pointer_mode })
+            }
+            Owner::RealXt => {
+                let transfer = current(Stream(std::ptr::null_mut()))?.with_host_operands();
+                Ok(Call { transfer, pointer_mode: PointerMode::Host })
             }
         }
     }
@@ -54,6 +63,7 @@ impl Call {
         let stream = match owner(handle).ok_or(Error::NotInitialized)? {
             Owner::Ours(object) => object.state().stream,
             Owner::Real => real::cudnn_stream(handle.cast_mut())?,
+            Owner::RealXt => return Err(Error::NotInitialized),
         };
         Call::on_stream(handle, stream, PointerMode::Host)
     }
@@ -67,7 +77,7 @@ impl Call {
         engine::prepare();
         let transfer = match owner(handle) {
             Some(Owner::Ours(object)) => Transfer::on(object.context, object.device, stream)?,
-            Some(Owner::Real) | None => current(stream)?,
+            Some(Owner::Real | Owner::RealXt) | None => current(stream)?,
         };
         Ok(Call { transfer, pointer_mode })
     }

@@ -8,12 +8,23 @@ use parking_lot::Mutex;
 
 use crate::native::context::{Context, Device, Stream};
 
+/// Whose handle an object stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// cuBLAS, cuBLASLt or cuDNN: operands are where the device reaches them.
+    Device,
+    /// cublasXt: operands may lie in any host memory.
+    Xt,
+}
+
 /// A library object that we handed out because the real library could not make one.
 pub struct Object {
     /// The context that was current at creation; a handle belongs to it for life.
     pub context: Context,
     /// That context's device.
     pub device: Device,
+    /// Whose handle it is.
+    pub interface: Interface,
     state: Mutex<State>,
 }
 
@@ -30,20 +41,27 @@ pub struct State {
     pub atomics_mode: c_int,
     /// `cublasSetSmCountTarget`, given back as set.
     pub sm_count_target: c_int,
+    /// `cublasXtSetBlockDim`, given back as set.
+    pub block_dim: c_int,
+    /// `cublasXtSetPinningMemMode`, given back as set.
+    pub pinning_mode: c_int,
 }
 
 impl Object {
     /// A fresh object with cuBLAS's documented defaults.
-    pub fn new(context: Context, device: Device) -> Object {
+    pub fn new(context: Context, device: Device, interface: Interface) -> Object {
         Object {
             context,
             device,
+            interface,
             state: Mutex::new(State {
                 stream: Stream(std::ptr::null_mut()),
                 pointer_mode: 0,
                 math_mode: 0,
                 atomics_mode: 0,
                 sm_count_target: 0,
+                block_dim: 2048,
+                pinning_mode: 0,
             }),
         }
     }

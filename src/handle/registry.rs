@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
-use super::object::Object;
+use super::object::{Interface, Object};
 
 /// Who a live handle belongs to.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub enum Owner {
     Ours(Arc<Object>),
     /// The real library did, through us.
     Real,
+    /// The real library did for cublasXt: it has no stream and no pointer mode to be asked for.
+    RealXt,
 }
 
 /// A handle's entry.
@@ -43,8 +45,12 @@ pub fn hand_out(object: Object) -> *mut c_void {
 }
 
 /// Remembers a handle that the real library made.
-pub fn note_real(handle: *mut c_void) {
-    OWNERS.write().get_or_insert_default().insert(handle as usize, Entry::Live(Owner::Real));
+pub fn note_real(handle: *mut c_void, interface: Interface) {
+    let owner = match interface {
+        Interface::Device => Owner::Real,
+        Interface::Xt => Owner::RealXt,
+    };
+    OWNERS.write().get_or_insert_default().insert(handle as usize, Entry::Live(owner));
 }
 
 /// Who `handle` belongs to; `None` for null, destroyed and foreign values.
@@ -88,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_destroyed_handle_belongs_to_nobody() {
-        let handle = hand_out(Object::new(Context(std::ptr::null_mut()), Device(0)));
+        let handle = hand_out(Object::new(Context(std::ptr::null_mut()), Device(0), Interface::Device));
         assert!(is_ours(handle));
         assert!(matches!(forget(handle), Some(Owner::Ours(_))));
         assert!(!is_ours(handle) && owner(handle).is_none() && forget(handle).is_none());
@@ -98,7 +104,7 @@ mod tests {
     #[test]
     fn a_real_handle_is_not_ours() {
         let handle = std::ptr::without_provenance_mut(0xdead_0000);
-        note_real(handle);
+        note_real(handle, Interface::Device);
         assert!(matches!(owner(handle), Some(Owner::Real)));
         assert!(!is_ours(handle));
         forget(handle);

@@ -2,8 +2,8 @@
 //!
 //! What lives here: [`region`], [`triangle`] and [`tensor`], which elements a matrix, a triangle of one or an
 //! N-dimensional operand consists of and how few copies fetch them;
-//! [`host_buffer`], where they go; [`transfer`], the copies of one call; [`address`], what kind of memory
-//! an address is. Who calls it: `entry`. It knows rectangles and streams, not cuBLAS or cuDNN.
+//! [`host_buffer`], where they go; [`transfer`], the copies of one call, and [`visible`] those that the host makes itself;
+//! [`address`], what kind of memory an address is. Who calls it: `entry`. It knows rectangles and streams, not cuBLAS or cuDNN.
 
 pub mod address;
 pub mod host_buffer;
@@ -11,3 +11,4 @@ pub mod region;
 pub mod tensor;
 pub mod transfer;
 pub mod triangle;
+pub mod visible;

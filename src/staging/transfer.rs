@@ -17,6 +17,7 @@ use super::host_buffer::{HostBuffer, Plain};
 use super::region::{Bases, CopyPlan, HostLayout, Rectangle, Region};
 use super::tensor::TensorRegion;
 use super::triangle::plan_triangle;
+use super::visible::copy_visible;
 use crate::boundary::status::Error;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
@@ -29,6 +30,8 @@ const MAX_PITCH_BYTES: usize = i32::MAX as usize;
 pub struct Transfer {
     stream: Stream,
     device: Device,
+    /// Whether an address that the driver does not know is host memory of the program's.
+    host_operands: bool,
     /// Whether copies into or out of our buffers may still be running.
     pending: Cell<bool>,
     bytes_in: Cell<u64>,
@@ -95,7 +98,23 @@ impl Transfer {
         }
         let zero = || Cell::new(0);
         let pending = Cell::new(false);
-        Ok(Transfer { stream, device, pending, bytes_in: zero(), bytes_out: zero(), _entered: entered })
+        let (bytes_in, bytes_out) = (zero(), zero());
+        Ok(Transfer { stream, device, host_operands: false, pending, bytes_in, bytes_out, _entered: entered })
+    }
+
+    /// The same, for functions whose operands may also lie in host memory that no CUDA call made: an address that
+    /// the driver does not know is then one of the program's own.
+    #[must_use]
+    pub fn with_host_operands(self) -> Transfer {
+        Transfer { host_operands: true, ..self }
+    }
+
+    /// What kind of memory an operand's address is.
+    fn memory(&self, address: u64) -> Result<Memory, DriverError> {
+        match classify(address, self.device)? {
+            Memory::Unreachable if self.host_operands => Ok(Memory::Host { bytes: None }),
+            memory => Ok(memory),
+        }
     }
 
     /// Bytes fetched from the device so far.
@@ -218,7 +237,7 @@ impl Transfer {
         staged: &Staged<'_, T>,
     ) -> Result<(), Error> {
         for copy in &staged.plan.rectangles {
-            if classify(copy.device, self.device)? == Memory::Unreachable {
+            if self.memory(copy.device)? == Memory::Unreachable {
                 return Err(Error::BadAddress(name));
             }
         }
@@ -240,7 +259,7 @@ impl Transfer {
 
     /// Reads `count` integers at once that may lie in device memory, or in host memory that no CUDA call made.
     pub fn read_numbers(&self, name: &'static str, address: u64, count: usize) -> Result<Vec<i32>, Error> {
-        if classify(address, self.device)? != Memory::Unreachable {
+        if self.memory(address)? != Memory::Unreachable {
             return Ok(self.read_now::<i32>(name, address, count)?.elements().to_vec());
         }
         let mut bytes = vec![0; count.checked_mul(size_of::<i32>()).ok_or(Error::AllocFailed)?];
@@ -257,7 +276,7 @@ impl Transfer {
         let (Ok(step), true) = (usize::try_from(stride), region.rows * region.cols * count > 0) else {
             return Ok(None);
         };
-        let Memory::Host { bytes: Some(bytes) } = classify(base, self.device)? else { return Ok(None) };
+        let Memory::Host { bytes: Some(bytes) } = self.memory(base)? else { return Ok(None) };
         let last = (count - 1).checked_mul(step).zip((region.cols - 1).checked_mul(region.ld));
         let extent = last.and_then(|(batch, col)| batch.checked_add(col)?.checked_add(region.rows));
         let start = base as *const T;
@@ -276,7 +295,7 @@ impl Transfer {
         if extent == 0 || !start.is_aligned() {
             return Ok(None);
         }
-        match classify(region.base, self.device)? {
+        match self.memory(region.base)? {
             Memory::Host { bytes: Some(bytes) } if extent <= bytes / size_of::<T>() => Ok(Some(start)),
             _ => Ok(None),
         }
@@ -321,7 +340,7 @@ impl Transfer {
         direction: Direction,
         host: *mut T,
     ) -> Result<(), Error> {
-        match classify(copy.device, self.device)? {
+        match self.memory(copy.device)? {
             Memory::Unreachable => Err(Error::BadAddress(name)),
             Memory::Device => {
                 self.pending.set(true);
@@ -422,24 +441,4 @@ pub enum Direction {
     In,
     /// Host to device.
     Out,
-}
-
-/// Moves a rectangle of memory that the host can touch, after the stream has been waited for.
-fn copy_visible<T: Plain>(copy: &Rectangle, direction: Direction, host: *mut T) {
-    let device = copy.device as *mut T;
-    for run in 0..copy.height {
-        let theirs = device.wrapping_add(run * copy.device_pitch);
-        let ours = host.wrapping_add(run * copy.host_pitch);
-        let (source, target) = if direction == Direction::In { (theirs, ours) } else { (ours, theirs) };
-        // SAFETY: the driver says the host may touch this allocation, to whose end `copy_rectangle` has
-        // compared the extent; ours is inside the staging buffer; bytes have no alignment, and the two
-        // never overlap since the buffer is freshly allocated.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                source.cast::<u8>(),
-                target.cast::<u8>(),
-                copy.width * size_of::<T>(),
-            );
-        };
-    }
 }

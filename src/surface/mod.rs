@@ -9,6 +9,6 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use crate::entry::cublas::types::{bf16, c32, c64, f16};
+use crate::entry::cublas::types::{bf16, c32, c64, f16, size_t};
 
 include!(concat!(env!("OUT_DIR"), "/surface.rs"));

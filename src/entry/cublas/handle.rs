@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
 use crate::boundary::status::{Error, SUCCESS, cublas_status_name, explains_missing_handle};
-use crate::handle::object::{Object, State};
+use crate::handle::object::{Interface, Object, State};
 use crate::handle::registry::{Owner, forget, hand_out, note_real, owner, was_ours};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::find::{Library, Slot};
@@ -20,8 +20,11 @@ use crate::native::inside::calling_native;
 use crate::policy::verdict::no_native_handle;
 
 macro_rules! cublas_create {
-    ($symbol:ident) => { export! { $symbol of Cublas (out: *mut *mut c_void)
-        managed(native) $crate::entry::cublas::handle::create($crate::native::find::Library::Cublas, out, native) } };
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (out: *mut *mut c_void)
+        managed(native) $crate::entry::cublas::handle::create(
+            $crate::native::find::Library::Cublas, $crate::handle::object::Interface::Device, out, native) }
+    };
 }
 macro_rules! cublas_destroy {
     ($symbol:ident) => {
@@ -112,6 +115,7 @@ macro_rules! cublas_status_text {
 /// a missing kernel does not explain (memory, licence).
 pub fn create(
     library: Library,
+    interface: Interface,
     out: *mut *mut c_void,
     native: Option<&dyn Fn() -> c_int>,
 ) -> Result<c_int, Error> {
@@ -121,7 +125,7 @@ pub fn create(
     let status = native.map_or(Error::NotInitialized.status(library), |call| call());
     if status == SUCCESS {
         // SAFETY: not null, and the real library has just written a handle there.
-        note_real(unsafe { out.read() });
+        note_real(unsafe { out.read() }, interface);
         return Ok(SUCCESS);
     }
     if explains_missing_handle(library, status) || library == Library::Cudnn && native.is_none() {
@@ -130,7 +134,7 @@ pub fn create(
     // No context means no device that we could copy to either: the real library's answer stands.
     let (Ok(context), Ok(device)) = (Context::current(), Device::current()) else { return Ok(status) };
     let _ = no_native_handle(library, status);
-    let handle = hand_out(Object::new(context, device));
+    let handle = hand_out(Object::new(context, device, interface));
     // SAFETY: not null; the caller owes a writable handle variable.
     unsafe { out.write(handle) };
     Ok(SUCCESS)
@@ -145,7 +149,7 @@ pub fn destroy(handle: *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Resul
             forget(handle);
             Ok(SUCCESS)
         }
-        (Some(Owner::Real), Some(call)) => {
+        (Some(Owner::Real | Owner::RealXt), Some(call)) => {
             forget(handle);
             Ok(call())
         }

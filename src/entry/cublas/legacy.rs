@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::boundary::status::{Error, SUCCESS};
 use crate::entry::route::Served;
-use crate::handle::object::Object;
+use crate::handle::object::{Interface, Object};
 use crate::handle::registry::{Owner, hand_out, owner};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::find::{Library, Slot};
@@ -37,6 +37,12 @@ macro_rules! cublas_legacy_shutdown {
 macro_rules! cublas_legacy_get_error {
     ($symbol:ident) => {
         export! { $symbol of Cublas () managed(native) $crate::entry::cublas::legacy::take_error(native) }
+    };
+}
+macro_rules! cublas_legacy_get_version {
+    ($symbol:ident) => {
+        export! { $symbol of Cublas (version: *mut c_int)
+        managed(native) $crate::entry::cublas::legacy::version(version, native) }
     };
 }
 macro_rules! cublas_legacy_set_stream {
@@ -84,6 +90,14 @@ pub fn take_error(native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
     Ok(if ours == SUCCESS { of_real_library } else { ours })
 }
 
+/// `cublasGetVersion`: the real library's, which tells it without a device in the interface with handles.
+pub fn version(out: *mut c_int, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
+    match native.map(|call| call()) {
+        Some(SUCCESS) => Ok(SUCCESS),
+        _ => super::handle::version(out).map(|()| SUCCESS),
+    }
+}
+
 /// `cublasSetKernelStream`.
 pub fn set_stream(stream: *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
     STREAM.store(stream, Ordering::Relaxed);
@@ -119,7 +133,7 @@ pub fn with_handle(serve: impl FnOnce(*mut c_void) -> Result<Served, Error>) -> 
     let (context, device) = (Context::current()?, Device::current()?);
     let handle = {
         let mut handles = HANDLES.lock();
-        let make = || hand_out(Object::new(context, device)) as usize;
+        let make = || hand_out(Object::new(context, device, Interface::Device)) as usize;
         *handles.get_or_insert_default().entry(context.0 as usize).or_insert_with(make)
     };
     let handle = std::ptr::with_exposed_provenance_mut::<c_void>(handle);

@@ -225,6 +225,6 @@ pub fn pack<T: BlasElement>(
 }
 
 /// n·(n + 1)/2.
-fn packed_length(n: usize) -> Result<usize, Error> {
+pub fn packed_length(n: usize) -> Result<usize, Error> {
     n.checked_add(1).and_then(|next| n.checked_mul(next)).map(|twice| twice / 2).ok_or(Error::AllocFailed)
 }

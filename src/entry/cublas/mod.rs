@@ -40,6 +40,8 @@ pub mod rank_update;
 pub mod symmetric;
 #[macro_use]
 pub mod triangular;
+#[macro_use]
+pub mod xt;
 pub mod matrix;
 pub mod operand;
 pub mod product;

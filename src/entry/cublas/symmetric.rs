@@ -1,4 +1,4 @@
-//! `cublas<t>symm`, `cublas<t>hemm`: products with a symmetric or Hermitian matrix.
+//! `cublas<t>symm`, `cublas<t>hemm`, `cublasXt<t>spmm`: products with a symmetric or Hermitian matrix.
 //!
 //! | operand | shape                 | read                          | written         |
 //! |---------|-----------------------|-------------------------------|-----------------|
@@ -15,11 +15,13 @@ use std::ffi::{c_int, c_void};
 use gpucompat_engine as engine;
 
 use super::matrix::{BlasElement, Matrix, contents, not_null, output, served, size, view};
+use super::matrix_copy::packed_length;
 use crate::boundary::args::{Op, side_from_c, triangle_from_c};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
+use crate::staging::host_buffer::HostBuffer;
 
 macro_rules! cublas_symm {
     ($symbol:ident, $T:ident, $I:ident) => {
@@ -76,12 +78,35 @@ pub struct Args {
 
 /// `C ← α·A·B + β·C` or `C ← α·B·A + β·C`.
 pub fn serve<T: BlasElement>(symmetry: engine::Symmetry, args: Args) -> Result<Served, Error> {
+    serve_stored::<T>(symmetry, Storage::Full, args)
+}
+
+/// The same with a symmetric A whose triangle is packed: `cublasXt<t>spmm`.
+pub fn serve_packed<T: BlasElement>(args: Args) -> Result<Served, Error> {
+    serve_stored::<T>(engine::Symmetry::Symmetric, Storage::Packed, args)
+}
+
+/// How A's triangle is stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Storage {
+    Full,
+    Packed,
+}
+
+fn serve_stored<T: BlasElement>(
+    symmetry: engine::Symmetry,
+    storage: Storage,
+    args: Args,
+) -> Result<Served, Error> {
     let _known = owner(args.handle).ok_or(Error::NotInitialized)?;
     let side = side_from_c(args.side, "side")?;
     let triangle = triangle_from_c(args.uplo, "uplo")?;
     let (m, n) = (size(args.m, "m")?, size(args.n, "n")?);
     let order = if side == engine::Side::Left { m } else { n };
-    let a = Matrix::new("lda", order, order, args.lda, args.a)?;
+    let a = match storage {
+        Storage::Full => Matrix::new("lda", order, order, args.lda, args.a)?,
+        Storage::Packed => Matrix::array("ap", packed_length(order)?, args.a),
+    };
     let b = Matrix::new("ldb", m, n, args.ldb, args.b)?;
     let c = Matrix::new("ldc", m, n, args.ldc, args.c)?.required()?;
     not_null(args.alpha, "alpha")?;
@@ -94,8 +119,22 @@ pub fn serve<T: BlasElement>(symmetry: engine::Symmetry, args: Args) -> Result<S
     let product = alpha != T::zero();
     let (a, b) = (a.read_if::<T>(&call, product)?, b.read_if::<T>(&call, product)?);
     let mut c = c.write::<T>(&call, contents(beta))?;
+    let mut square = HostBuffer::<T>::zeroed(match storage {
+        Storage::Packed if product => order.checked_mul(order).ok_or(Error::AllocFailed)?,
+        _ => 0,
+    })?;
     call.transfer.wait()?;
-    let (a, b) = (view(a.as_ref(), Op::N), view(b.as_ref(), Op::N));
+    let b = view(b.as_ref(), Op::N);
+    let a = match (storage, &a) {
+        (Storage::Packed, Some(packed)) => {
+            let full =
+                engine::MatMut { data: &mut square, row_stride: 1, col_stride: order, batch_stride: 0 };
+            engine::unpack_triangle(triangle, order, packed.elements(), full);
+            let conjugate = engine::Conj::No;
+            engine::MatRef { data: &square, row_stride: 1, col_stride: order, batch_stride: 0, conjugate }
+        }
+        (_, a) => view(a.as_ref(), Op::N),
+    };
     let kernel = engine::symmetric_product(side, triangle, symmetry, m, n, alpha, a, b, beta, output(&mut c));
     call.transfer.copy_out("c", c)?;
     Ok(served::<T>(&call, format_args!("side={side:?} uplo={triangle:?} m={m} n={n}"), kernel.name()))

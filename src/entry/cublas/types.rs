@@ -21,6 +21,17 @@ pub trait CudaElement {
     const TYPE: DataType;
 }
 
+/// C's `size_t`; one that no matrix has becomes a negative size, which every function refuses.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct size_t(usize);
+
+impl From<size_t> for i64 {
+    fn from(size: size_t) -> i64 {
+        i64::try_from(size.0).unwrap_or(-1)
+    }
+}
+
 /// How the legacy interface passes a scalar of this type by value.
 pub trait LegacyScalar {
     /// The C type.

@@ -20,8 +20,11 @@ pub mod scaling;
 pub mod transform;
 
 macro_rules! cublaslt_create {
-    ($symbol:ident) => { export! { $symbol of CublasLt (out: *mut *mut c_void)
-        managed(native) $crate::entry::cublas::handle::create($crate::native::find::Library::CublasLt, out, native) } };
+    ($symbol:ident) => {
+        export! { $symbol of CublasLt (out: *mut *mut c_void)
+        managed(native) $crate::entry::cublas::handle::create(
+            $crate::native::find::Library::CublasLt, $crate::handle::object::Interface::Device, out, native) }
+    };
 }
 macro_rules! cublaslt_destroy {
     ($symbol:ident) => {

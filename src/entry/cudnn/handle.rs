@@ -15,7 +15,8 @@ use crate::handle::registry::owner;
 macro_rules! cudnn_create {
     ($symbol:ident) => {
         export! { $symbol of Cudnn (out: *mut *mut c_void)
-        managed(native) $crate::entry::cublas::handle::create($crate::native::find::Library::Cudnn, out, native) }
+        managed(native) $crate::entry::cublas::handle::create(
+            $crate::native::find::Library::Cudnn, $crate::handle::object::Interface::Device, out, native) }
     };
 }
 macro_rules! cudnn_destroy {

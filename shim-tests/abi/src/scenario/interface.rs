@@ -1,6 +1,7 @@
 //! The same calls through another interface: a scenario of the interface with handles (`cublasSaxpy_v2`), run with
 //! `BLAS_INTERFACE=legacy`, calls the legacy functions (`cublasSaxpy`: no handle, characters, scalars and results by value,
-//! errors by `cublasGetError`).
+//! errors by `cublasGetError`), and with `BLAS_INTERFACE=xt` those of cublasXt (sizes of 64 bits, matrices in host or
+//! device memory).
 //!
 //! On x86-64 integers and addresses go to one list of registers and places on the stack, floating-point numbers to
 //! another, so that one call with as many of both as any function takes is a call of each of them.
@@ -19,6 +20,8 @@ pub enum Interface {
     Handles,
     /// Those of `cublas.h`.
     Legacy,
+    /// Those of `cublasXt.h`.
+    Xt,
 }
 
 impl Interface {
@@ -26,6 +29,7 @@ impl Interface {
     pub fn chosen() -> Interface {
         match std::env::var("BLAS_INTERFACE").as_deref() {
             Ok("legacy") => Interface::Legacy,
+            Ok("xt") => Interface::Xt,
             _ => Interface::Handles,
         }
     }
@@ -136,8 +140,8 @@ impl Legacy {
         for (kind, &argument) in self.signature.chars().zip(arguments) {
             let letter = |letters: &[u8]| {
                 let place = (argument & 0xffff_ffff) as usize;
-                // Either case, and rubbish above the character.
-                let letter = letters[place];
+                // Either case, and rubbish above the character; beyond the last enumerator a letter that means nothing.
+                let letter = *letters.get(place).unwrap_or(&b'x');
                 let letter = if argument & 1 == 1 { letter.to_ascii_uppercase() } else { letter };
                 u64::from(letter) | 0x1111_1111_1111_1100
             };

@@ -8,18 +8,19 @@ use gpucompat_reference::structured::{Half, Structure, element};
 
 use crate::call;
 use crate::interface::Interface;
-use crate::lab::{INVALID_VALUE, NOT_INITIALIZED, NOT_SUPPORTED, SUCCESS};
+use crate::lab::{INVALID_VALUE, NOT_INITIALIZED, NOT_SUPPORTED, SUCCESS, foreign_handles};
 use crate::linear::{Bench, LETTERS, Matrix, ONE, ZERO, addresses, close, int, signed};
+use crate::xt;
 
-const HALVES: [(c_int, Half); 2] = [(0, Half::Lower), (1, Half::Upper)];
-const SIZES: [usize; 6] = [0, 1, 3, 8, 33, 70];
+pub const HALVES: [(c_int, Half); 2] = [(0, Half::Lower), (1, Half::Upper)];
+pub const SIZES: [usize; 6] = [0, 1, 3, 8, 33, 70];
 
-fn product(sizes: [usize; 3], alpha: Number, beta: Number) -> Problem {
+pub fn product(sizes: [usize; 3], alpha: Number, beta: Number) -> Problem {
     let [m, n, k] = sizes;
     Problem { m, n, k, alpha, beta, activation: Activation::None }
 }
 
-fn op_at(op: c_int, x: impl Fn(usize, usize) -> Number, i: usize, j: usize) -> Number {
+pub fn op_at(op: c_int, x: impl Fn(usize, usize) -> Number, i: usize, j: usize) -> Number {
     match op {
         0 => x(i, j),
         1 => x(j, i),
@@ -27,11 +28,11 @@ fn op_at(op: c_int, x: impl Fn(usize, usize) -> Number, i: usize, j: usize) -> N
     }
 }
 
-fn stored(op: c_int, rows: usize, cols: usize) -> [usize; 2] {
+pub fn stored(op: c_int, rows: usize, cols: usize) -> [usize; 2] {
     if op == 0 { [rows, cols] } else { [cols, rows] }
 }
 
-fn everywhere(_: usize, _: usize) -> bool {
+pub fn everywhere(_: usize, _: usize) -> bool {
     true
 }
 
@@ -45,6 +46,9 @@ pub fn matrix() {
                 symmetric(&mut bench, letter, element, wide);
                 rank_updates(&mut bench, letter, element, wide);
                 triangular(&mut bench, letter, element, wide);
+                if Interface::chosen() == Interface::Xt {
+                    xt::products(&mut bench, letter, element);
+                }
                 if handles {
                     copies(&mut bench, letter, element, wide);
                 }
@@ -55,9 +59,12 @@ pub fn matrix() {
         }
     }
     bench.finish();
+    if std::env::var("STANDIN_DIR").is_ok() {
+        assert_eq!(foreign_handles(), 0, "a native library saw a handle that it does not know");
+    }
 }
 
-fn random_scalars(bench: &mut Bench, element: Element) -> [Number; 2] {
+pub fn random_scalars(bench: &mut Bench, element: Element) -> [Number; 2] {
     let (alpha, beta) = (bench.value(element), bench.value(element));
     bench.pick(&[[alpha, beta], [alpha, ZERO], [alpha, ONE], [ZERO, beta]])
 }
@@ -292,7 +299,7 @@ fn with_ld(a: &Matrix, ld: usize) -> Matrix {
             element.copy_from_slice(&one);
         }
     }
-    Matrix::holding(a.element, [a.rows, a.cols], ld, bytes)
+    Matrix::holding(a.element, [a.rows, a.cols], ld, bytes).moved(a.is_on_host())
 }
 
 fn copies(bench: &mut Bench, letter: char, scalar: Element, wide: bool) {

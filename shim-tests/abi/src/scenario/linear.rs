@@ -1,6 +1,7 @@
 //! What the scenarios of level 3 and of the factorisations share: matrices with gaps, scalars in either memory,
 //! and which functions were called.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 
@@ -30,7 +31,16 @@ impl Bench {
     pub fn new() -> Bench {
         let seed = std::env::var("GEMM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
         println!("seed {seed}");
-        Bench { handle: create(), state: seed, called: BTreeSet::new() }
+        let handle = match Interface::chosen() {
+            Interface::Handles | Interface::Legacy => create(),
+            Interface::Xt => {
+                let mut handle = std::ptr::null_mut();
+                let pointer = &raw mut handle;
+                assert_eq!(call!("cublasXtCreate", pointer => *mut *mut c_void), SUCCESS);
+                handle
+            }
+        };
+        Bench { handle, state: seed, called: BTreeSet::new() }
     }
 
     fn next(&mut self) -> u64 {
@@ -70,6 +80,11 @@ impl Bench {
         let name = match Interface::chosen() {
             Interface::Handles => Some(Name::of(&self.name(base, wide), wide)),
             Interface::Legacy => Name::both(&base).into_iter().next().filter(|_| !wide),
+            Interface::Xt => {
+                let symbol = base.trim_end_matches("_v2").replacen("cublas", "cublasXt", 1);
+                let has = wide && !symbol.ends_with("Ex") && !symbol.ends_with("Batched");
+                has.then(|| Name::of(&symbol, true))
+            }
         }?;
         self.called.insert(name.symbol.clone());
         Some(name)
@@ -78,10 +93,12 @@ impl Bench {
     /// A scalar in host or device memory, with the handle's pointer mode set for it.
     pub fn scalars<const N: usize>(&mut self, values: [(Element, Number); N]) -> [Scalar; N] {
         let device = self.pick(&[false, true]) && Interface::chosen() == Interface::Handles;
-        assert_eq!(
-            call!("cublasSetPointerMode_v2", self.handle => *mut c_void, c_int::from(device) => c_int),
-            SUCCESS
-        );
+        if Interface::chosen() != Interface::Xt {
+            assert_eq!(
+                call!("cublasSetPointerMode_v2", self.handle => *mut c_void, c_int::from(device) => c_int),
+                SUCCESS
+            );
+        }
         values.map(|(element, value)| {
             let mut bytes = Vec::new();
             element.encode(value, &mut bytes);
@@ -106,13 +123,18 @@ impl Bench {
                 bytes[start..start + one.len()].copy_from_slice(&one);
             }
         }
-        Matrix::holding(element, [rows, cols], ld, bytes)
+        let on_host = Interface::chosen() == Interface::Xt && self.pick(&[true, true, false]);
+        Matrix::holding(element, [rows, cols], ld, bytes).moved(on_host)
     }
 
     /// Prints what was called, for the test that compares it with the table.
     pub fn finish(self) {
         println!("symbols {}", self.called.into_iter().collect::<Vec<_>>().join(" "));
-        assert_eq!(call!("cublasDestroy_v2", self.handle => *mut c_void), SUCCESS);
+        let destroy = match Interface::chosen() {
+            Interface::Handles | Interface::Legacy => "cublasDestroy_v2",
+            Interface::Xt => "cublasXtDestroy",
+        };
+        assert_eq!(call!(destroy, self.handle => *mut c_void), SUCCESS);
     }
 }
 
@@ -141,24 +163,47 @@ impl Scalar {
     }
 }
 
-/// A matrix in device memory, and what it held before the call.
+/// Memory of a matrix.
+enum Place {
+    Device(Device),
+    /// Host memory that CUDA does not know, written through its address.
+    Host(Vec<Cell<u8>>),
+}
+
+/// A matrix in memory, and what it held before the call.
 pub struct Matrix {
     pub element: Element,
     pub rows: usize,
     pub cols: usize,
     pub ld: usize,
     before: Vec<u8>,
-    device: Device,
+    place: Place,
 }
 
 impl Matrix {
     pub fn holding(element: Element, [rows, cols]: [usize; 2], ld: usize, before: Vec<u8>) -> Matrix {
-        let device = Device::holding(&before);
-        Matrix { element, rows, cols, ld, before, device }
+        let place = Place::Device(Device::holding(&before));
+        Matrix { element, rows, cols, ld, before, place }
+    }
+
+    /// The same, in host memory if that is wanted.
+    pub fn moved(self, on_host: bool) -> Matrix {
+        let place = match self.place {
+            Place::Device(_) if on_host => Place::Host(self.before.iter().copied().map(Cell::new).collect()),
+            place => place,
+        };
+        Matrix { place, ..self }
+    }
+
+    pub fn is_on_host(&self) -> bool {
+        matches!(self.place, Place::Host(_))
     }
 
     pub fn address(&self) -> u64 {
-        self.device.address
+        match &self.place {
+            Place::Device(device) => device.address,
+            Place::Host(bytes) => bytes.as_ptr() as u64,
+        }
     }
 
     /// An element as it was.
@@ -172,7 +217,10 @@ impl Matrix {
         self.element.encode(value, &mut bytes);
         let start = (row + col * self.ld) * bytes.len();
         self.before[start..start + bytes.len()].copy_from_slice(&bytes);
-        self.device.set(&self.before);
+        match &self.place {
+            Place::Device(device) => device.set(&self.before),
+            Place::Host(bytes) => bytes.iter().zip(&self.before).for_each(|(cell, &byte)| cell.set(byte)),
+        }
     }
 
     /// Fails if a single bit changed.
@@ -182,7 +230,10 @@ impl Matrix {
 
     /// What is there now, of which all but `written` must be as it was, bit for bit.
     pub fn now(&self, written: impl Fn(usize, usize) -> bool) -> impl Fn(usize, usize) -> Number {
-        let now = self.device.get();
+        let now = match &self.place {
+            Place::Device(device) => device.get(),
+            Place::Host(bytes) => bytes.iter().map(Cell::get).collect(),
+        };
         let size = self.element.bytes();
         for (index, (now, then)) in now.chunks(size).zip(self.before.chunks(size)).enumerate() {
             let (row, col) = (index % self.ld, index / self.ld);

@@ -17,6 +17,7 @@ mod handles;
 mod host_copies;
 mod interface;
 mod lab;
+mod legacy;
 mod level3;
 mod linear;
 mod lookups;
@@ -25,6 +26,7 @@ mod matmul_fused;
 mod policy;
 mod staging;
 mod transform;
+mod xt;
 
 fn main() {
     let name = std::env::args().nth(1).unwrap_or_default();
@@ -38,6 +40,8 @@ fn main() {
         ("blas_rules", blas_rules::rules),
         ("blas_bad_input", blas_rules::bad_input),
         ("legacy", gemm::legacy),
+        ("legacy_memory", legacy::memory),
+        ("legacy_bad_input", legacy::bad_input),
         ("handle_state", handles::state),
         ("handle_lives", handles::lives),
         ("refused", handles::refused),
@@ -62,6 +66,7 @@ fn main() {
         ("recursion", policy::recursion),
         ("level3_matrix", level3::matrix),
         ("level3_bad_input", level3::bad_input),
+        ("xt_handles", xt::handles),
         ("batches_matrix", batches::matrix),
         ("batches_bad_input", batches::bad_input),
         ("host_copies", host_copies::copies),

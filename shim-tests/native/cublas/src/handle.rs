@@ -55,6 +55,33 @@ pub extern "C" fn cublasDestroy_v2(handle: *mut c_void) -> c_int {
     record::destroy("cublasDestroy_v2", handle)
 }
 
+/// Makes a handle of cublasXt, or does not. Functions of cuBLAS do not know it and count it as foreign.
+///
+/// # Safety
+/// `out` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cublasXtCreate(out: *mut *mut c_void) -> c_int {
+    record::count("cublasXtCreate");
+    let status = CUBLAS.handle_status();
+    if status == 0 {
+        // SAFETY: the caller owes a writable place.
+        unsafe { out.write(Box::into_raw(Box::new([0u64; 8])).cast()) };
+    }
+    status
+}
+
+/// Ends a handle of cublasXt.
+///
+/// # Safety
+/// `handle` is one that `cublasXtCreate` made.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cublasXtDestroy(handle: *mut c_void) -> c_int {
+    record::count("cublasXtDestroy");
+    // SAFETY: the caller owes what `cublasXtCreate` made of a box of this type, and gives it back once.
+    drop(unsafe { Box::from_raw(handle.cast::<[u64; 8]>()) });
+    0
+}
+
 macro_rules! setter {
     ($name:ident, $field:ident, $ty:ty) => {
         /// Sets a field of the handle.
