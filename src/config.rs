@@ -88,6 +88,12 @@ pub const VARIABLES: &[Variable] = &[
         default: "64",
         doc: "The most memory, MiB, that one convolution takes on the host beside its operands.",
     },
+    Variable {
+        name: "GPU_COMPAT_STAGING_MB",
+        values: "a number; 0: none",
+        default: "256",
+        doc: "The most host memory, MiB, that stands by between calls for operands that are copied.",
+    },
 ];
 
 /// What `FORCE_GPU_COMPAT_PATCHES` asks for.
@@ -157,6 +163,8 @@ pub struct Config {
     pub gemm: Gemm,
     /// `GPU_COMPAT_SCRATCH_MB`.
     pub scratch_mb: Option<u32>,
+    /// `GPU_COMPAT_STAGING_MB`.
+    pub staging_mb: Option<u32>,
     /// One sentence for each value that was not understood and is treated as unset.
     pub complaints: Vec<String>,
 }
@@ -192,6 +200,7 @@ impl Config {
             gemm: gemm(lookup, &mut complaints),
             scratch_mb: number("GPU_COMPAT_SCRATCH_MB", lookup, &mut complaints)
                 .filter(|&megabytes| megabytes > 0),
+            staging_mb: number("GPU_COMPAT_STAGING_MB", lookup, &mut complaints),
             complaints,
         }
     }

@@ -1,4 +1,4 @@
-//! What the process's settings allow the engine, told once before the first served call.
+//! What the process's settings allow the engine and the copies, told once before the first served call.
 
 #![allow(unsafe_code)]
 
@@ -10,8 +10,9 @@ use gpucompat_engine as engine;
 use crate::config::{Gemm, config};
 use crate::log;
 use crate::platform;
+use crate::staging::pool;
 
-/// Tells the engine how many threads and how much memory it may use, and who multiplies matrices.
+/// Tells the engine and the copies how many threads and how much memory they may use, and who multiplies matrices.
 pub fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -20,6 +21,9 @@ pub fn prepare() {
         }
         if let Some(megabytes) = config().scratch_mb {
             engine::set_scratch_bytes((megabytes as usize) << 20);
+        }
+        if let Some(megabytes) = config().staging_mb {
+            pool::set_limit((megabytes as usize) << 20);
         }
         match config().gemm {
             Gemm::Auto => {}

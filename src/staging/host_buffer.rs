@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use super::pool::Block;
 use crate::boundary::status::Error;
 
 /// Types for which any bytes, all zeros included, are a value.
@@ -24,10 +24,12 @@ plain!(u8, i8, i32, i64, u32, u64, f32, f64, half::f16, half::bf16);
 plain!(gpucompat_engine::E4m3, gpucompat_engine::E5m2, gpucompat_engine::Ue8m0);
 plain!(num_complex::Complex<f32>, num_complex::Complex<f64>, num_complex::Complex<i8>);
 
-/// Cache-line aligned, zeroed, freed when dropped.
+/// Cache-line aligned memory of the pool's, given back when dropped.
 pub struct HostBuffer<T: Plain> {
     start: NonNull<T>,
     elements: usize,
+    /// `None` of no elements.
+    block: Option<Block>,
 }
 
 // SAFETY: the buffer owns its memory alone, and `Plain` types are `Send + Sync`.
@@ -36,27 +38,32 @@ unsafe impl<T: Plain> Send for HostBuffer<T> {}
 unsafe impl<T: Plain> Sync for HostBuffer<T> {}
 
 impl<T: Plain> HostBuffer<T> {
-    const ALIGNMENT: usize = 64;
-
     /// `elements` zeros; [`Error::AllocFailed`] if the host has not that much memory.
     pub fn zeroed(elements: usize) -> Result<HostBuffer<T>, Error> {
+        let buffer = HostBuffer::unspecified(elements)?;
+        if let Some(block) = buffer.block.as_ref().filter(|block| !block.zeroed) {
+            // SAFETY: the block holds at least `elements` elements and is ours; zeros are a value of the type.
+            unsafe { block.start().cast::<T>().as_ptr().write_bytes(0, elements) };
+        }
+        Ok(buffer)
+    }
+
+    /// `elements` elements of any value, for contents that are about to be written; errors as [`HostBuffer::zeroed`].
+    pub fn unspecified(elements: usize) -> Result<HostBuffer<T>, Error> {
         let bytes = elements.checked_mul(size_of::<T>()).ok_or(Error::AllocFailed)?;
         if bytes == 0 {
-            return Ok(HostBuffer { start: NonNull::dangling(), elements: 0 });
+            return Ok(HostBuffer { start: NonNull::dangling(), elements: 0, block: None });
         }
-        let layout = Layout::from_size_align(bytes, Self::ALIGNMENT).map_err(|_| Error::AllocFailed)?;
-        // SAFETY: the layout is not of size zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start.cast()).ok_or(Error::AllocFailed)?;
-        Ok(HostBuffer { start, elements })
+        let block = Block::take(bytes)?;
+        Ok(HostBuffer { start: block.start().cast(), elements, block: Some(block) })
     }
 }
 
 impl<T: Plain> Deref for HostBuffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: `start` is aligned (64, or dangling for zero elements) and `elements` zero-initialised
-        // values lie there, which `Plain` makes valid.
+        // SAFETY: `start` is aligned (64, or dangling for zero elements) and `elements` initialised values lie there
+        // (the block was allocated as zeros), which `Plain` makes valid whatever was written since.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.elements) }
     }
 }
@@ -70,10 +77,8 @@ impl<T: Plain> DerefMut for HostBuffer<T> {
 
 impl<T: Plain> Drop for HostBuffer<T> {
     fn drop(&mut self) {
-        let bytes = self.elements * size_of::<T>();
-        if let (true, Ok(layout)) = (bytes > 0, Layout::from_size_align(bytes, Self::ALIGNMENT)) {
-            // SAFETY: allocated in `zeroed` with this very layout.
-            unsafe { dealloc(self.start.as_ptr().cast(), layout) };
+        if let Some(block) = self.block.take() {
+            block.give_back();
         }
     }
 }
@@ -92,5 +97,11 @@ mod tests {
     fn a_buffer_is_zeroed_and_may_be_empty() {
         assert!(HostBuffer::<f32>::zeroed(100).unwrap().iter().all(|&x| x == 0.0));
         assert!(HostBuffer::<f32>::zeroed(0).unwrap().is_empty());
+        // Large enough to stand by and be used again.
+        for _ in 0..3 {
+            let mut buffer = HostBuffer::<f64>::zeroed(100_000).unwrap();
+            assert!(buffer.iter().all(|&x| x == 0.0));
+            buffer.fill(7.0);
+        }
     }
 }

@@ -197,7 +197,13 @@ impl Transfer {
     }
 
     fn fetch<T: Plain>(&self, name: &'static str, plan: CopyPlan) -> Result<Staged<'_, T>, Error> {
-        let mut staged = self.room(plan)?;
+        // Where the copies fill all of the memory, what it held before does not matter.
+        let whole = plan.bytes(size_of::<T>()) == (plan.layout.elements * size_of::<T>()) as u64;
+        let mut staged = if whole {
+            self.staged(HostBuffer::unspecified(plan.layout.elements)?, plan)
+        } else {
+            self.room(plan)?
+        };
         self.run_plan(name, &mut staged, Direction::In)?;
         self.bytes_in.set(self.bytes_in.get() + staged.plan.bytes(size_of::<T>()));
         Ok(staged)
@@ -209,8 +215,11 @@ impl Transfer {
     }
 
     fn room<T: Plain>(&self, plan: CopyPlan) -> Result<Staged<'_, T>, Error> {
-        let buffer = HostBuffer::zeroed(plan.layout.elements)?;
-        Ok(Staged { elements: Elements::Copied(buffer), layout: plan.layout, plan, transfer: self })
+        Ok(self.staged(HostBuffer::zeroed(plan.layout.elements)?, plan))
+    }
+
+    fn staged<T: Plain>(&self, buffer: HostBuffer<T>, plan: CopyPlan) -> Staged<'_, T> {
+        Staged { elements: Elements::Copied(buffer), layout: plan.layout, plan, transfer: self }
     }
 
     /// Waits until everything queued on the stream, our copies included, has run.

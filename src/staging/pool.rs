@@ -1,0 +1,163 @@
+//! Host memory that stands by between calls: fresh pages cost more than the bytes that are copied into them.
+//!
+//! Blocks come back when an operand is done with, up to [`set_limit`] bytes in all (`GPU_COMPAT_STAGING_MB`); beyond that the
+//! one that lay idle longest goes, and at each call those that no call has used for a while. Small ones are not worth
+//! keeping and go straight to the allocator.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::boundary::status::Error;
+
+/// Boundary that blocks start at: a cache line.
+pub const ALIGNMENT: usize = 64;
+/// Blocks below this size are left to the allocator, larger ones are whole multiples of it.
+const GRAIN: usize = 64 << 10;
+/// How long a block waits for its next use.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+static LIMIT: AtomicUsize = AtomicUsize::new(256 << 20);
+static IDLE: Mutex<Shelf> = Mutex::new(Shelf { blocks: Vec::new(), bytes: 0 });
+
+/// Memory that its holder owns alone.
+#[derive(Debug)]
+pub struct Block {
+    start: NonNull<u8>,
+    bytes: usize,
+    /// Whether all of it is zeros.
+    pub zeroed: bool,
+}
+
+// SAFETY: a block is plain memory that one holder owns.
+unsafe impl Send for Block {}
+
+/// Blocks that nobody uses, the longest idle first.
+struct Shelf {
+    blocks: Vec<(Instant, Block)>,
+    bytes: usize,
+}
+
+/// Sets how many bytes may stand by; 0: none.
+pub fn set_limit(bytes: usize) {
+    LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+impl Block {
+    /// At least `bytes` bytes, more than 0; [`Error::AllocFailed`] if the host has not that much memory.
+    pub fn take(bytes: usize) -> Result<Block, Error> {
+        let rounded = if bytes < GRAIN { Some(bytes) } else { bytes.checked_next_multiple_of(GRAIN) };
+        let rounded = rounded.ok_or(Error::AllocFailed)?;
+        let found = if rounded < GRAIN { None } else { IDLE.lock().take(rounded) };
+        found.map_or_else(|| Block::allocate(rounded), Ok)
+    }
+
+    fn allocate(bytes: usize) -> Result<Block, Error> {
+        let layout = Layout::from_size_align(bytes, ALIGNMENT).map_err(|_| Error::AllocFailed)?;
+        // SAFETY: the layout is not of size zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        Ok(Block { start: NonNull::new(start).ok_or(Error::AllocFailed)?, bytes, zeroed: true })
+    }
+
+    /// Where it starts.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Gives it back: it stands by, or goes.
+    pub fn give_back(self) {
+        if self.bytes >= GRAIN && self.bytes <= LIMIT.load(Ordering::Relaxed) {
+            IDLE.lock().put(self, Instant::now());
+        } else {
+            self.free();
+        }
+    }
+
+    fn free(self) {
+        if let Ok(layout) = Layout::from_size_align(self.bytes, ALIGNMENT) {
+            // SAFETY: allocated in `allocate` with this very layout, and owned alone.
+            unsafe { dealloc(self.start.as_ptr(), layout) };
+        }
+    }
+}
+
+impl Shelf {
+    /// The smallest block that is large enough, but not much too large.
+    fn take(&mut self, bytes: usize) -> Option<Block> {
+        let fits = |block: &Block| block.bytes >= bytes && block.bytes / 2 <= bytes;
+        let sizes = self.blocks.iter().enumerate().filter(|(_, (_, block))| fits(block));
+        let (best, _) = sizes.min_by_key(|(_, (_, block))| block.bytes)?;
+        let (_, block) = self.blocks.remove(best);
+        self.bytes -= block.bytes;
+        Some(Block { zeroed: false, ..block })
+    }
+
+    fn put(&mut self, block: Block, now: Instant) {
+        self.bytes += block.bytes;
+        self.blocks.push((now, block));
+        let limit = LIMIT.load(Ordering::Relaxed);
+        let keep = |(since, _): &(Instant, Block), bytes: usize| {
+            bytes <= limit && now.saturating_duration_since(*since) < PATIENCE
+        };
+        while self.blocks.first().is_some_and(|oldest| !keep(oldest, self.bytes)) {
+            let (_, block) = self.blocks.remove(0);
+            self.bytes -= block.bytes;
+            block.free();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(grains: usize) -> Block {
+        Block::allocate(grains * GRAIN).unwrap()
+    }
+
+    fn sizes(shelf: &Shelf) -> Vec<usize> {
+        shelf.blocks.iter().map(|(_, block)| block.bytes / GRAIN).collect()
+    }
+
+    #[test]
+    fn the_smallest_fitting_block_is_used_again_and_is_not_zeros() {
+        let mut shelf = Shelf { blocks: Vec::new(), bytes: 0 };
+        let now = Instant::now();
+        [4, 2, 9].into_iter().for_each(|grains| shelf.put(block(grains), now));
+        let found = shelf.take(2 * GRAIN - 5).unwrap();
+        assert_eq!((found.bytes, found.zeroed), (2 * GRAIN, false));
+        assert!(shelf.take(10 * GRAIN).is_none(), "too large");
+        assert!(shelf.take(GRAIN).is_none(), "four times what is asked for");
+        assert_eq!((sizes(&shelf), shelf.bytes), (vec![4, 9], 13 * GRAIN));
+        found.free();
+        [4, 9].into_iter().for_each(|grains| shelf.take(grains * GRAIN).unwrap().free());
+        assert_eq!(shelf.bytes, 0);
+    }
+
+    #[test]
+    fn what_lay_idle_too_long_or_exceeds_the_limit_goes() {
+        let mut shelf = Shelf { blocks: Vec::new(), bytes: 0 };
+        let start = Instant::now();
+        shelf.put(block(1), start);
+        shelf.put(block(2), start + PATIENCE / 2);
+        shelf.put(block(3), start + PATIENCE);
+        assert_eq!(sizes(&shelf), [2, 3], "the first one waited too long");
+        let many = LIMIT.load(Ordering::Relaxed) / GRAIN;
+        shelf.put(block(many - 3), start + PATIENCE);
+        assert_eq!(sizes(&shelf), [3, many - 3], "the limit holds");
+        while let Some((_, block)) = shelf.blocks.pop() {
+            block.free();
+        }
+    }
+
+    #[test]
+    fn an_impossible_size_is_an_error() {
+        assert!(matches!(Block::take(usize::MAX), Err(Error::AllocFailed)));
+        assert!(matches!(Block::take(usize::MAX / 2), Err(Error::AllocFailed)));
+    }
+}
