@@ -60,7 +60,7 @@ impl Object {
                 math_mode: 0,
                 atomics_mode: 0,
                 sm_count_target: 0,
-                block_dim: 2048,
+                block_dim: 1024,
                 pinning_mode: 0,
             }),
         }

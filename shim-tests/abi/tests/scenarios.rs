@@ -129,14 +129,11 @@ fn the_legacy_interface_agrees_with_the_reference_over_every_function() {
 
 #[test]
 fn cublasxt_agrees_with_the_reference_on_host_and_device_memory() {
-    // Handles of ours, and of the real library's whose products are wrong.
-    for native in [None, Some("no_handle:1"), Some("wrong")] {
+    for native in [None, Some("no_handle:1")] {
         let lab = || native.map_or_else(Lab::without_native, Lab::with_native).set("SIMGPU_DEVICES", "2");
         let (mut called, _) =
             lab().set("BLAS_INTERFACE", "xt").set("GEMM_SEED", &seed()).run("level3_matrix");
-        if native != Some("wrong") {
-            called += &lab().run("xt_handles").0;
-        }
+        called += &lab().run("xt_handles").0;
         let called: Vec<&str> = called.split_whitespace().collect();
         let table =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
@@ -144,12 +141,19 @@ fn cublasxt_agrees_with_the_reference_on_host_and_device_memory() {
         let rows = table.lines().filter_map(|row| row.split_whitespace().next());
         let rows: Vec<&str> = rows.filter(|name| name.starts_with("cublasXt")).collect();
         assert_eq!(rows.len(), 51);
-        // Of the real library's own handles only the products are ours.
-        let products = |name: &&&str| native != Some("wrong") || name[9..].starts_with(char::is_lowercase);
-        for row in rows.iter().filter(products) {
+        for row in &rows {
             assert!(called.contains(row), "{row} is said to be served and was not called");
         }
     }
+    // A handle of the real library's, which is healthy until its products fail.
+    for status in ["8", "13", "15"] {
+        let lab = Lab::with_native(&format!("broken_for:cublasXtSgemm:{status}"));
+        lab.set("SIMGPU_MODEL", "gtx1080").set("BLAS_INTERFACE", "xt").run("xt_learned");
+    }
+    // On a device whose products are wrong no handle is the real library's.
+    let (_, errors) =
+        Lab::with_native("wrong").set("SIMGPU_DEVICES", "2").set("GPU_COMPAT_DEBUG", "1").run("xt_handles");
+    assert!(errors.contains("reason=probe_failed(wrong_result)"), "{errors}");
 }
 
 #[test]

@@ -132,9 +132,19 @@ pub fn create(
         return Ok(status);
     }
     // No context means no device that we could copy to either: the real library's answer stands.
-    let (Ok(context), Ok(device)) = (Context::current(), Device::current()) else { return Ok(status) };
+    if Context::current().is_err() || Device::current().is_err() {
+        return Ok(status);
+    }
     let _ = no_native_handle(library, status);
-    let handle = hand_out(Object::new(context, device, interface));
+    create_ours(interface, out)
+}
+
+/// Hands out a handle of ours for the current context. Errors: `INVALID_VALUE` for a null `out`.
+pub fn create_ours(interface: Interface, out: *mut *mut c_void) -> Result<c_int, Error> {
+    if out.is_null() {
+        return Err(Error::InvalidValue("handle"));
+    }
+    let handle = hand_out(Object::new(Context::current()?, Device::current()?, interface));
     // SAFETY: not null; the caller owes a writable handle variable.
     unsafe { out.write(handle) };
     Ok(SUCCESS)

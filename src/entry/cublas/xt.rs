@@ -1,9 +1,8 @@
 //! cublasXt: level 3 over several devices, on matrices of the host or the device, with sizes of type `size_t`.
 //!
-//! The real library is asked for a handle first, as for cuBLAS. The arithmetic is that of the interface with handles
-//! (the table's rows name its entries): here it runs on the host whatever devices were selected, so that the size of
-//! tiles, the share of the host's own BLAS and pinned memory change nothing; what was set is given back. Scalars lie in
-//! host memory; a call returns when its result is written.
+//! The arithmetic is that of the interface with handles (the table's rows name its entries): here it runs on the host
+//! whatever devices were selected, so that the size of tiles, the share of the host's own BLAS and pinned memory change
+//! nothing; what was set is given back. Scalars lie in host memory; a call returns when its result is written.
 //! Source: <https://docs.nvidia.com/cuda/cublas/#using-the-cublasxt-api>.
 
 #![allow(unsafe_code)]
@@ -13,16 +12,19 @@
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 
+use super::handle;
 use crate::boundary::status::{Error, SUCCESS};
 use crate::entry::call::write_host_info;
+use crate::handle::object::Interface;
 use crate::handle::registry::is_ours;
 use crate::native::context::Device;
+use crate::native::find::Library;
+use crate::policy::verdict::{Mode, verdict};
 
 macro_rules! cublas_xt_create {
     ($symbol:ident) => {
         export! { $symbol of Cublas (out: *mut *mut c_void)
-        managed(native) $crate::entry::cublas::handle::create(
-            $crate::native::find::Library::Cublas, $crate::handle::object::Interface::Xt, out, native) }
+        managed(native) $crate::entry::cublas::xt::create(out, native) }
     };
 }
 macro_rules! cublas_xt_device_select {
@@ -57,13 +59,13 @@ macro_rules! cublas_xt_get_pinning {
 macro_rules! cublas_xt_set_cpu_routine {
     ($symbol:ident) => {
         export! { $symbol of Cublas (handle: *mut c_void, operation: c_int, ty: c_int, routine: *mut c_void)
-        by_owner(handle) $crate::entry::cublas::xt::host_share(handle, [operation, ty], 0.0) }
+        by_owner(handle) $crate::entry::cublas::xt::host_share(handle, [operation, ty]) }
     };
 }
 macro_rules! cublas_xt_set_cpu_ratio {
     ($symbol:ident) => {
         export! { $symbol of Cublas (handle: *mut c_void, operation: c_int, ty: c_int, ratio: f32)
-        by_owner(handle) $crate::entry::cublas::xt::host_share(handle, [operation, ty], ratio) }
+        by_owner(handle) $crate::entry::cublas::xt::host_share(handle, [operation, ty]) }
     };
 }
 macro_rules! cublas_xt_max_boards {
@@ -105,6 +107,16 @@ fn devices(count: c_int, list: *const c_int) -> Result<BTreeSet<c_int>, Error> {
     }
 }
 
+/// `cublasXtCreate`. The real library makes a handle on any device; where it cannot start, the selection of devices
+/// fails and the end of the handle after that aborts the process (seen with 12.4). So wherever the products are ours,
+/// the handle is, and elsewhere the real library's.
+pub fn create(out: *mut *mut c_void, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
+    match verdict(Library::Cublas).mode {
+        Mode::Compat => handle::create_ours(Interface::Xt, out),
+        Mode::Native => handle::create(Library::Cublas, Interface::Xt, out, native),
+    }
+}
+
 fn ours(handle: *mut c_void) -> Result<(), Error> {
     if is_ours(handle) { Ok(()) } else { Err(Error::NotInitialized) }
 }
@@ -116,25 +128,27 @@ pub fn select(handle: *mut c_void, count: c_int, list: *const c_int) -> Result<(
 }
 
 /// `cublasXtSetCpuRoutine`, `cublasXtSetCpuRatio`: all of the work is done on the host already, so the program's own
-/// routine is not called. `INVALID_VALUE` for an operation or a type that cublasXt has not, or a ratio outside 0 to 1.
-pub fn host_share(handle: *mut c_void, [operation, ty]: [c_int; 2], ratio: f32) -> Result<(), Error> {
+/// routine is not called. `INVALID_VALUE` for an operation or a type that cublasXt has not; the real library (12.4) takes
+/// any ratio.
+pub fn host_share(handle: *mut c_void, [operation, ty]: [c_int; 2]) -> Result<(), Error> {
     /// `CUBLASXT_ROUTINE_MAX`: how many routines `cublasXtBlasOp_t` names.
     const ROUTINES: c_int = 12;
     /// How many types `cublasXtOpType_t` names.
     const TYPES: c_int = 4;
     ours(handle)?;
-    if !(0..ROUTINES).contains(&operation) || !(0..TYPES).contains(&ty) {
-        return Err(Error::InvalidValue("blasOp"));
+    if (0..ROUTINES).contains(&operation) && (0..TYPES).contains(&ty) {
+        Ok(())
+    } else {
+        Err(Error::InvalidValue("blasOp"))
     }
-    if (0.0..=1.0).contains(&ratio) { Ok(()) } else { Err(Error::InvalidValue("ratio")) }
 }
 
-/// `cublasXtMaxBoards`: the real library's answer, or where it has none as many boards as there are devices.
+/// `cublasXtMaxBoards`: the real library's answer, or where there is none what 12.4 says on any machine.
 pub fn max_boards(out: *mut c_int, native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
     if native.is_some_and(|call| call() == SUCCESS) {
         return Ok(SUCCESS);
     }
-    write_host_info("nbGpuBoards", out, Device::count()?)?;
+    write_host_info("nbGpuBoards", out, 1024)?;
     Ok(SUCCESS)
 }
 

@@ -83,6 +83,7 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("her2", "huiAiiiiii"),
     ("spr2", "huiAiiiii"),
     ("hpr2", "huiAiiiii"),
+    ("gemm", "httiiiAiiiiAii"),
     ("symm", "hsuiiAiiiiAii"),
     ("hemm", "hsuiiAiiiiAii"),
     ("syrk", "hutiiAiiAii"),

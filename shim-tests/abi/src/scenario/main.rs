@@ -67,6 +67,7 @@ fn main() {
         ("level3_matrix", level3::matrix),
         ("level3_bad_input", level3::bad_input),
         ("xt_handles", xt::handles),
+        ("xt_learned", xt::learned),
         ("batches_matrix", batches::matrix),
         ("batches_bad_input", batches::bad_input),
         ("host_copies", host_copies::copies),

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use native_core::mode::CUBLAS;
+use native_core::mode::{CUBLAS, Play};
 use native_core::record;
 
 fn text(text: *const c_char) -> String {
@@ -68,6 +68,16 @@ pub unsafe extern "C" fn cublasXtCreate(out: *mut *mut c_void) -> c_int {
         unsafe { out.write(Box::into_raw(Box::new([0u64; 8])).cast()) };
     }
     status
+}
+
+/// A product of cublasXt, which computes nothing: it fails where it is asked to.
+#[unsafe(no_mangle)]
+pub extern "C" fn cublasXtSgemm(_handle: *mut c_void) -> c_int {
+    record::count("cublasXtSgemm");
+    match CUBLAS.play("cublasXtSgemm") {
+        Play::Fail(status) => status,
+        Play::Compute | Play::Garble => 0,
+    }
 }
 
 /// Ends a handle of cublasXt.
