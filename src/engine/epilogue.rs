@@ -32,15 +32,4 @@ impl<Acc: Accumulator> Epilogue<'_, Acc> {
     pub fn is_none(&self) -> bool {
         self.bias.is_none() && self.activation == Activation::None
     }
-
-    /// The epilogue of the value in this row.
-    pub fn apply(&self, row: usize, value: Acc) -> Acc {
-        let one = Acc::from_f64(1.0);
-        let value = self.bias.map_or(value, |bias| value.add_product(bias[row], one));
-        match self.activation {
-            Activation::None => value,
-            Activation::Relu => value.relu(),
-            Activation::Gelu => value.gelu(),
-        }
-    }
 }

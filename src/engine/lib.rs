@@ -17,6 +17,7 @@ mod contract;
 mod conv;
 mod convert;
 mod ctc;
+mod cut;
 mod dropout_raw;
 mod dtype;
 mod epilogue;

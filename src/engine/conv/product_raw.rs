@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use super::operand::{Operand, Panels, Places, copy_run};
+use crate::cut::{even, part};
 use crate::gemm::block_raw::SharedOutput;
 use crate::gemm::micro_raw::{Keep, MOST_COLUMNS, MOST_ROWS, Micro, Panel, Size};
 use crate::tensor::Real;
@@ -110,20 +111,9 @@ impl Tile {
     }
 }
 
-/// `length` in equal parts of at most `most`, a multiple of `unit`.
-fn even(length: usize, most: usize, unit: usize) -> usize {
-    let parts = length.div_ceil(most.max(1)).max(1);
-    length.div_ceil(parts).next_multiple_of(unit).max(unit)
-}
-
 /// The depth in equal blocks of at most [`DEPTH`].
 fn depth_block(depth: usize) -> usize {
     depth.div_ceil(depth.div_ceil(DEPTH).max(1))
-}
-
-/// Part `number` of `length` cut every `side`.
-fn part(number: usize, side: usize, length: usize) -> Range<usize> {
-    number * side..((number + 1) * side).min(length)
 }
 
 /// Computes every element of C, whatever it held.
@@ -386,10 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_equal_and_whole_units() {
-        assert_eq!(even(1000, 512, 32), 512);
-        assert_eq!(even(520, 512, 12), 264);
-        assert_eq!(even(0, 512, 12), 12);
+    fn the_depth_is_cut_into_equal_blocks() {
         assert_eq!(depth_block(576), 288);
         assert_eq!(depth_block(290), 145);
         assert_eq!(depth_block(0), 0);

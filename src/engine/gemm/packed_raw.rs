@@ -17,6 +17,7 @@ use super::finish_raw::{Finish, Line};
 use super::kernel_raw::PackedKernel;
 use super::lines::Lines;
 use super::micro_raw::{Keep, Size};
+use crate::cut::{even, part};
 use crate::dtype::{Accumulator, Input, Output};
 use crate::shape::{GemmShape, MatMut, MatRef};
 use crate::{scratch, threads};
@@ -120,17 +121,6 @@ impl Tile {
         }
         Tile { rows, columns }
     }
-}
-
-/// `length` in equal parts of at most `most`, a multiple of `unit`.
-fn even(length: usize, most: usize, unit: usize) -> usize {
-    let parts = length.div_ceil(most).max(1);
-    length.div_ceil(parts).next_multiple_of(unit).max(unit)
-}
-
-/// Part `number` of `length` cut every `side`.
-fn part(number: usize, side: usize, length: usize) -> Range<usize> {
-    number * side..((number + 1) * side).min(length)
 }
 
 /// How the right operand is packed: for each matrix and block of the depth, panel by panel.

@@ -9,11 +9,13 @@
 use std::ops::Range;
 
 use super::block_raw::{Block, SharedOutput, accumulate};
-use super::finish_raw::Finish;
+use super::finish_raw::{Finish, Line};
 use super::host_raw::{self, HostBlas, Plan};
+use super::packed_raw::Along;
 use super::panel::Panel;
 use super::select::{strip, tile};
 use super::skinny;
+use crate::cut::part;
 use crate::dtype::{Accumulator, Input, Output};
 use crate::shape::{GemmShape, MatMut, MatRef};
 use crate::threads;
@@ -50,9 +52,6 @@ impl Tiling {
     fn get(&self, index: usize) -> Tile {
         let down = self.shape.m.div_ceil(self.rows);
         let across = self.shape.n.div_ceil(self.cols);
-        let part = |position: usize, side: usize, length: usize| {
-            position * side..((position + 1) * side).min(length)
-        };
         Tile {
             batch: index / (down * across),
             rows: part(index % down, self.rows, self.shape.m),
@@ -85,18 +84,10 @@ pub fn scale<Out: Output<Acc>, Acc: Accumulator>(
     finish: &Finish<'_, Acc, Out>,
     d: MatMut<'_, Out>,
 ) {
-    let places = Places::of(&d);
-    let output = SharedOutput::new(d.data);
-    let tiling = Tiling::of(shape, tile(shape));
-    threads::for_each(tiling.count(), |index| {
-        let tile = tiling.get(index);
-        for col in tile.cols {
-            for row in tile.rows.clone() {
-                let at = [tile.batch, row, col];
-                // SAFETY: this tile's elements are this task's alone (see the module's first lines).
-                unsafe { output.replace(places.index(at), |current| finish.element(at, None, current)) };
-            }
-        }
+    // α does not count: it may be infinite where there is no depth.
+    let finish = Finish { alpha: Acc::zero(), ..*finish };
+    each_tile(&Tiling::of(shape, tile(shape)), &finish, d, |tile| {
+        vec![Acc::zero(); tile.rows.len() * tile.cols.len()]
     });
 }
 
@@ -219,11 +210,15 @@ fn each_tile<Out: Output<Acc>, Acc: Accumulator>(
     let output = SharedOutput::new(d.data);
     threads::for_each(tiling.count(), |index| {
         let tile = tiling.get(index);
-        let width = tile.cols.len();
-        for (position, sum) in sums(&tile).into_iter().enumerate() {
-            let at = [tile.batch, tile.rows.start + position / width, tile.cols.start + position % width];
+        let (height, width) = (tile.rows.len(), tile.cols.len());
+        // A single column is one line rather than many.
+        let (along, length, stride) =
+            if width == 1 { (Along::Column, height, places.row) } else { (Along::Row, width, places.col) };
+        for (number, sums) in sums(&tile).chunks_exact_mut(length).enumerate() {
+            let at = [tile.batch, tile.rows.start + number, tile.cols.start];
+            let line = Line { at, along, first: places.index(at), stride };
             // SAFETY: this tile's elements are this task's alone.
-            unsafe { output.replace(places.index(at), |current| finish.element(at, Some(sum), current)) };
+            unsafe { finish.write(line, sums, &output) };
         }
     });
 }
