@@ -7,8 +7,6 @@ use cudarc::runtime::sys::cudaUUID_t;
 
 use super::properties;
 use super::runtime::entry_point;
-use super::runtime_stream::{CaptureInfo, nodes_into, update_dependencies};
-use crate::core::graph;
 
 /// CUDA 11.8.
 pub const VERSION: c_int = 11_080;
@@ -18,8 +16,6 @@ pub const FUNCTION_ATTRIBUTES: usize = 56;
 
 /// Which form of a driver function a program of this version means by its plain name, best first.
 pub const DRIVER_SUFFIXES: &[&str] = &["_v2", ""];
-
-type Handle = *mut c_void;
 
 /// CUDA 11's `cudaDeviceProp`. Textures and surfaces, all 0 here, are kept together as `limits_…`.
 #[allow(non_snake_case, missing_docs, clippy::struct_field_names)] // NVIDIA's names, which NVIDIA's page explains
@@ -105,21 +101,6 @@ export! { runtime TABLE;
     }
     fn cudaProfilerInitialize(_configuration: *const c_char, _output: *const c_char, _mode: c_int) { Ok(()) }
     fn cudaGetDeviceProperties(place: *mut Properties, ordinal: c_int) { properties::describe(place, ordinal) }
-    fn cudaStreamGetCaptureInfo(stream: Handle, status: *mut c_int, id: *mut c_ulonglong) {
-        CaptureInfo { status, id, ..CaptureInfo::default() }.tell(stream)
-    }
-    fn cudaStreamGetCaptureInfo_v2(
-        stream: Handle, status: *mut c_int, id: *mut c_ulonglong, graph: *mut Handle,
-        dependencies: *mut *const usize, count: *mut usize
-    ) {
-        CaptureInfo { status, id, graph, dependencies, count, ..CaptureInfo::default() }.tell(stream)
-    }
-    fn cudaStreamUpdateCaptureDependencies(stream: Handle, nodes: *const usize, count: usize, flags: c_uint) {
-        update_dependencies(stream, nodes, count, flags)
-    }
-    fn cudaGraphNodeGetDependencies(node: Handle, nodes: *mut usize, count: *mut usize) {
-        nodes_into(&graph::dependencies(node as usize)?, nodes, count)
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
-//! What is CUDA 12's own: its version, the layout of its device properties, and functions whose arguments
-//! CUDA 13 has changed under the same name.
+//! What is CUDA 12's own: its version, the layout of its device properties, and functions that CUDA 11 and 13 have in
+//! another form; what it shares with 11 is in [`super::before_cuda13`].
 
-use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::ffi::{c_char, c_int, c_ulonglong, c_void};
 
 pub use cudarc::runtime::sys::cudaDeviceProp as Properties;
 
 use super::properties;
 use super::runtime::entry_point;
-use super::runtime_stream::{CaptureInfo, nodes_into, update_dependencies};
-use crate::core::graph;
+use super::runtime_stream::CaptureInfo;
 
 /// CUDA 12.8.
 pub const VERSION: c_int = 12_080;
@@ -34,25 +33,10 @@ export! { runtime TABLE;
         entry_point(symbol, function, status)
     }
     fn cudaGetDeviceProperties_v2(place: *mut Properties, ordinal: c_int) { properties::describe(place, ordinal) }
-    fn cudaStreamGetCaptureInfo(stream: Handle, status: *mut c_int, id: *mut c_ulonglong) {
-        CaptureInfo { status, id, ..CaptureInfo::default() }.tell(stream)
-    }
-    fn cudaStreamGetCaptureInfo_v2(
-        stream: Handle, status: *mut c_int, id: *mut c_ulonglong, graph: *mut Handle,
-        dependencies: *mut *const usize, count: *mut usize
-    ) {
-        CaptureInfo { status, id, graph, dependencies, count, ..CaptureInfo::default() }.tell(stream)
-    }
     fn cudaStreamGetCaptureInfo_v3(
         stream: Handle, status: *mut c_int, id: *mut c_ulonglong, graph: *mut Handle,
         dependencies: *mut *const usize, edges: *mut *const c_void, count: *mut usize
     ) {
         CaptureInfo { status, id, graph, dependencies, edges, count }.tell(stream)
-    }
-    fn cudaStreamUpdateCaptureDependencies(stream: Handle, nodes: *const usize, count: usize, flags: c_uint) {
-        update_dependencies(stream, nodes, count, flags)
-    }
-    fn cudaGraphNodeGetDependencies(node: Handle, nodes: *mut usize, count: *mut usize) {
-        nodes_into(&graph::dependencies(node as usize)?, nodes, count)
     }
 }

@@ -27,6 +27,8 @@ macro_rules! export {
     };
 }
 
+#[cfg(not(feature = "cuda13"))]
+pub mod before_cuda13;
 pub mod control;
 pub mod driver;
 pub mod driver_memory;
