@@ -7,17 +7,24 @@ mod lab;
 
 use lab::{Lab, number, seed};
 
+/// The table of cuBLAS.
+fn cublas_table() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table")).unwrap()
+}
+
+/// The functions that a scenario says it has called.
+fn called_in(output: &str) -> Vec<&str> {
+    output.lines().find_map(|line| line.strip_prefix("symbols ")).unwrap_or("").split(' ').collect()
+}
+
 #[test]
 fn two_thousand_random_products_over_every_entry_point_agree_with_the_reference() {
     let seed = seed();
     let (output, _) =
         Lab::without_native().set("GEMM_CASES", "20").set("GEMM_SEED", &seed).run("gemm_matrix");
     assert!(number(&output, "cases ") >= 2000, "{output}");
-    let called: Vec<&str> =
-        output.lines().find_map(|line| line.strip_prefix("symbols ")).unwrap_or("").split(' ').collect();
-    let table =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
-            .unwrap();
+    let called = called_in(&output);
+    let table = cublas_table();
     let served = table.lines().filter_map(|row| {
         let words: Vec<&str> = row.split_whitespace().collect();
         (words.get(1) == Some(&"served")
@@ -33,11 +40,8 @@ fn two_thousand_random_products_over_every_entry_point_agree_with_the_reference(
 /// Runs a scenario that calls every function of a part of cublas.table, which begins with the line `heading`.
 fn covers(scenario: &str, heading: &str, lab: Lab) {
     let (output, _) = lab.set("BLAS_SEED", &seed()).run(scenario);
-    let called: Vec<&str> =
-        output.lines().find_map(|line| line.strip_prefix("symbols ")).unwrap_or("").split(' ').collect();
-    let table =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
-            .unwrap();
+    let called = called_in(&output);
+    let table = cublas_table();
     let rows = table.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
     let rows: Vec<&str> = rows.take_while(|line| !line.is_empty()).collect();
     assert!(rows.len() > 100, "{heading} heads the functions in cublas.table");
@@ -49,11 +53,8 @@ fn covers(scenario: &str, heading: &str, lab: Lab) {
 
 /// Fails unless `output` says that each row of `cublas.table` served by one of `entries` was called.
 fn all_were_called(output: &str, entries: &[&str]) {
-    let called: Vec<&str> =
-        output.lines().find_map(|line| line.strip_prefix("symbols ")).unwrap_or("").split(' ').collect();
-    let table =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
-            .unwrap();
+    let called = called_in(output);
+    let table = cublas_table();
     let mut rows = 0;
     for row in table.lines() {
         let words: Vec<&str> = row.split_whitespace().collect();
@@ -110,9 +111,7 @@ fn the_legacy_interface_agrees_with_the_reference_over_every_function() {
         }
     }
     let called: Vec<&str> = called.split(' ').collect();
-    let table =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
-            .unwrap();
+    let table = cublas_table();
     let mut rows = 0;
     for row in table.lines() {
         let words: Vec<&str> = row.split_whitespace().collect();
@@ -135,9 +134,7 @@ fn cublasxt_agrees_with_the_reference_on_host_and_device_memory() {
             lab().set("BLAS_INTERFACE", "xt").set("GEMM_SEED", &seed()).run("level3_matrix");
         called += &lab().run("xt_handles").0;
         let called: Vec<&str> = called.split_whitespace().collect();
-        let table =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/surface/cublas.table"))
-                .unwrap();
+        let table = cublas_table();
         let rows = table.lines().filter_map(|row| row.split_whitespace().next());
         let rows: Vec<&str> = rows.filter(|name| name.starts_with("cublasXt")).collect();
         assert_eq!(rows.len(), 51);
