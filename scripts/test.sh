@@ -14,7 +14,8 @@ usage: scripts/test.sh [stage …]
   e2e-next   the same with torch==$TORCH_NEXT
   e2e-oldest the same with torch==$TORCH_OLDEST (only when named)
   e2e-newest the same with torch==$TORCH_NEWEST, which is built for CUDA 13 (only when named)
-  ops        PyTorch's operator database on the device against the CPU, both versions
+  ops        PyTorch's operator database on the device against the CPU: $TORCH_DEFAULT with memory on the host,
+             $TORCH_NEXT with memory on the device
   clients    CuPy, onnxruntime, cudnn-frontend from PyPI, built for CUDA 12
   clients-oldest, clients-newest
              the same for CUDA 11 and 13 (only when named)
@@ -62,15 +63,16 @@ e2e() {
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU "$python" -m pytest -q -p no:cacheprovider shim-tests/e2e
 }
 
-# ops VERSION: every operator's sample inputs; prints findings and counts, fails on a wrong result.
+# ops VERSION MEMORY: every operator's sample inputs, memory on the host or on the device; prints findings and counts, fails
+# on a wrong result.
 ops() {
     need_build_tools
     build_shim
     build_simgpu
     local python
     python=$(venv "$1")
-    say "operator database of torch $1"
-    GPU_COMPAT_QUIET=1 on_simgpu "$python" -W ignore "$ROOT/shim-tests/e2e/opdb.py" --samples 8 \
+    say "operator database of torch $1, memory on the $2"
+    GPU_COMPAT_QUIET=1 GPU_COMPAT_MEMORY=$2 on_simgpu "$python" -W ignore "$ROOT/shim-tests/e2e/opdb.py" --samples 8 \
         --dtypes float32,int64,bool,bfloat16,float16,complex64
 }
 
@@ -131,7 +133,7 @@ for stage in "${stages[@]}"; do
     e2e-next) (e2e "$TORCH_NEXT") ;;
     e2e-oldest) (e2e "$TORCH_OLDEST") ;;
     e2e-newest) (e2e "$TORCH_NEWEST") ;;
-    ops) (ops "$TORCH_DEFAULT" && ops "$TORCH_NEXT") ;;
+    ops) (ops "$TORCH_DEFAULT" host && ops "$TORCH_NEXT" device) ;;
     clients) (clients 12) ;;
     clients-oldest) (clients 11) ;;
     clients-newest) (clients 13) ;;

@@ -83,6 +83,14 @@ pub const VARIABLES: &[Variable] = &[
               results may depend on its number of threads. Thin matrices are always gpucompat's own.",
     },
     Variable {
+        name: "GPU_COMPAT_MEMORY",
+        values: "auto, device or host",
+        default: "auto",
+        doc: "Where PyTorch's device memory lies where the operator layer is attached: on the device, whose bytes are copied \
+              to the host and back, in host memory that both reach, so that nothing is copied, or in host memory if neither \
+              cuBLAS nor cuDNN is native.",
+    },
+    Variable {
         name: "GPU_COMPAT_SCRATCH_MB",
         values: "a number from 1",
         default: "64",
@@ -140,6 +148,17 @@ pub enum Gemm {
     Host,
 }
 
+/// What `GPU_COMPAT_MEMORY` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Unset or `auto`: host memory if nothing computes on the device.
+    Auto,
+    /// `device`.
+    Device,
+    /// `host`.
+    Host,
+}
+
 /// The parsed environment.
 #[derive(Debug)]
 pub struct Config {
@@ -161,6 +180,8 @@ pub struct Config {
     pub cudnn: Provider,
     /// `GPU_COMPAT_GEMM`.
     pub gemm: Gemm,
+    /// `GPU_COMPAT_MEMORY`.
+    pub memory: Memory,
     /// `GPU_COMPAT_SCRATCH_MB`.
     pub scratch_mb: Option<u32>,
     /// `GPU_COMPAT_STAGING_MB`.
@@ -195,9 +216,20 @@ impl Config {
                 .filter(|&threads| threads > 0)
                 .or_else(|| number("OMP_NUM_THREADS", lookup, &mut Vec::new()).filter(|&threads| threads > 0))
                 .map(|threads| threads as usize),
-            products: provider("GPU_COMPAT_PRODUCTS", lookup, &mut complaints),
-            cudnn: provider("GPU_COMPAT_CUDNN", lookup, &mut complaints),
-            gemm: gemm(lookup, &mut complaints),
+            products: one_of("GPU_COMPAT_PRODUCTS", PROVIDERS, lookup, &mut complaints),
+            cudnn: one_of("GPU_COMPAT_CUDNN", PROVIDERS, lookup, &mut complaints),
+            gemm: one_of(
+                "GPU_COMPAT_GEMM",
+                &[("auto", Gemm::Auto), ("matrixmultiply", Gemm::Matrixmultiply), ("host", Gemm::Host)],
+                lookup,
+                &mut complaints,
+            ),
+            memory: one_of(
+                "GPU_COMPAT_MEMORY",
+                &[("auto", Memory::Auto), ("device", Memory::Device), ("host", Memory::Host)],
+                lookup,
+                &mut complaints,
+            ),
             scratch_mb: number("GPU_COMPAT_SCRATCH_MB", lookup, &mut complaints)
                 .filter(|&megabytes| megabytes > 0),
             staging_mb: number("GPU_COMPAT_STAGING_MB", lookup, &mut complaints),
@@ -221,28 +253,27 @@ fn flag(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut 
     }
 }
 
-fn provider(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Provider {
-    let Some(value) = text(name, lookup) else { return Provider::Auto };
-    let known =
-        [Provider::Auto, Provider::Library, Provider::Cpu].into_iter().find(|known| known.name() == value);
-    known.unwrap_or_else(|| {
-        complaints.push(format!("{name}={value:?} is none of auto, library and cpu and is treated as unset"));
-        Provider::Auto
-    })
-}
+const PROVIDERS: &[(&str, Provider)] =
+    &[("auto", Provider::Auto), ("library", Provider::Library), ("cpu", Provider::Cpu)];
 
-fn gemm(lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut Vec<String>) -> Gemm {
-    match text("GPU_COMPAT_GEMM", lookup).as_deref() {
-        None | Some("auto") => Gemm::Auto,
-        Some("matrixmultiply") => Gemm::Matrixmultiply,
-        Some("host") => Gemm::Host,
-        Some(other) => {
-            complaints.push(format!(
-                "GPU_COMPAT_GEMM={other:?} is none of auto, matrixmultiply and host and is treated as unset"
-            ));
-            Gemm::Auto
-        }
-    }
+/// What one of three words stands for, the first for an unset variable.
+fn one_of<T: Copy>(
+    name: &str,
+    words: &[(&str, T)],
+    lookup: &dyn Fn(&str) -> Option<OsString>,
+    complaints: &mut Vec<String>,
+) -> T {
+    let (_, unset) = words[0];
+    let Some(value) = text(name, lookup) else { return unset };
+    words.iter().find(|(word, _)| *word == value).map_or_else(
+        || {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            complaints
+                .push(format!("{name}={value:?} is none of {} and is treated as unset", words.join(", ")));
+            unset
+        },
+        |(_, meaning)| *meaning,
+    )
 }
 
 fn number(
@@ -292,6 +323,10 @@ mod tests {
         assert_eq!(parse(&[("GPU_COMPAT_PRODUCTS", "library")]).products, Provider::Library);
         assert_eq!(parse(&[("GPU_COMPAT_CUDNN", "cpu")]).cudnn, Provider::Cpu);
         assert_eq!((parse(&[]).gemm, parse(&[("GPU_COMPAT_GEMM", "host")]).gemm), (Gemm::Auto, Gemm::Host));
+        assert_eq!(
+            (parse(&[]).memory, parse(&[("GPU_COMPAT_MEMORY", "device")]).memory),
+            (Memory::Auto, Memory::Device)
+        );
         let odd = parse(&[("GPU_COMPAT_GEMM", "mkl")]);
         assert_eq!((odd.gemm, odd.complaints.len()), (Gemm::Auto, 1));
         let odd = parse(&[("GPU_COMPAT_PRODUCTS", "gpu")]);

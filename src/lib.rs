@@ -22,6 +22,7 @@ pub mod boundary;
 pub mod config;
 pub mod handle;
 pub mod log;
+pub mod memory;
 pub mod native;
 pub mod operators;
 pub mod platform;

@@ -28,6 +28,7 @@ def same(what, got, want):
 def passes(on_simgpu, script, **environment):
     result = on_simgpu(BOTH + script + '\nprint("ok")\n', **environment)
     assert result.status == 0 and result.out.splitlines()[-1] == "ok", result
+    return result
 
 
 def test_elementwise_indexing_and_reductions(on_simgpu):
@@ -468,6 +469,7 @@ same("in place", a, x)
 near("sum", c, (x * y).sum(), 1e-3)
 same("transposed", a.t() + b.t(), x.t() + y.t())
 """,
+            GPU_COMPAT_MEMORY="device",
         )
 
 

@@ -21,6 +21,8 @@ impl DriverError {
     pub const NOT_INITIALIZED: DriverError = DriverError(3);
     /// `CUDA_ERROR_INVALID_DEVICE`.
     pub const INVALID_DEVICE: DriverError = DriverError(101);
+    /// `CUDA_ERROR_NOT_SUPPORTED`.
+    pub const NOT_SUPPORTED: DriverError = DriverError(801);
     /// `CUDA_ERROR_NOT_READY`: work is pending, nothing is wrong.
     pub const NOT_READY: DriverError = DriverError(600);
 }
@@ -76,6 +78,8 @@ driver_table! {
     context_pop: b"cuCtxPopCurrent_v2\0" (*mut CUcontext);
     /// `cuCtxGetDevice`.
     context_get_device: b"cuCtxGetDevice\0" (*mut c_int);
+    /// `cuCtxSynchronize`.
+    context_synchronize: b"cuCtxSynchronize\0" ();
     /// `cuPointerGetAttribute`.
     pointer_get_attribute: b"cuPointerGetAttribute\0" (*mut c_void, c_uint, u64);
     /// `cuMemGetAddressRange`.
@@ -84,6 +88,14 @@ driver_table! {
     mem_alloc: b"cuMemAlloc_v2\0" (*mut u64, usize);
     /// `cuMemFree`.
     mem_free: b"cuMemFree_v2\0" (u64);
+    /// `cuMemGetInfo`: free, then all.
+    mem_get_info: b"cuMemGetInfo_v2\0" (*mut usize, *mut usize);
+    /// `cuMemHostAlloc`.
+    mem_host_alloc: b"cuMemHostAlloc\0" (*mut *mut c_void, usize, c_uint);
+    /// `cuMemHostGetDevicePointer`.
+    mem_host_get_device_pointer: b"cuMemHostGetDevicePointer_v2\0" (*mut u64, *mut c_void, c_uint);
+    /// `cuMemFreeHost`.
+    mem_free_host: b"cuMemFreeHost\0" (*mut c_void);
     /// `cuMemcpyDtoHAsync`.
     copy_out_of_device: b"cuMemcpyDtoHAsync_v2\0" (*mut c_void, u64, usize, CUstream);
     /// `cuMemcpyHtoDAsync`.

@@ -13,6 +13,7 @@ use crate::config::{Provider, config};
 use crate::log;
 use crate::native::find::Library;
 use crate::native::kernels;
+use crate::policy::placement;
 use crate::policy::verdict::{Mode, own_kernels, verdict};
 
 /// The layer itself: run in this order in one namespace, under these names in tracebacks.
@@ -72,6 +73,7 @@ fn attach(namespace: &Namespace) -> Result<(), String> {
     let (cudnn, products) = (if cudnn { "True" } else { "False" }, config().products.name());
     let replaced =
         namespace.integer(&format!("attach(told={told}, products={products:?}, by_cudnn={cudnn})"))?;
+    placement::operators_are_on_host();
     log::debug(format_args!("attached layer=operators replaced={replaced}"));
     Ok(())
 }

@@ -1,11 +1,23 @@
-//! Copies between host and device for PyTorch's tensors, in the order of PyTorch's stream.
+//! Copies between host and device for PyTorch's tensors, in the order of PyTorch's stream: by the driver, or on the
+//! host, after a wait for the stream, where the device's memory is placed there.
 
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
 
+use crate::memory::hosted;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
+use crate::staging::address::{Memory, classify};
+
+/// Copies bytes that may overlap.
+///
+/// # Safety
+/// Both are `bytes` long, the host may touch them, and nobody writes them meanwhile.
+pub unsafe fn copy_on_host(target: usize, source: usize, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::copy(source as *const u8, target as *mut u8, bytes) };
+}
 
 /// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`: what a copy that must be waited for is while a graph is recorded.
 const CAPTURE_UNSUPPORTED: DriverError = DriverError(900);
@@ -13,6 +25,7 @@ const CAPTURE_UNSUPPORTED: DriverError = DriverError(900);
 /// A stream of a device's, with that device's context current while it is used.
 pub struct Queue {
     stream: Stream,
+    device: Device,
     reads_pageable_memory: bool,
     _entered: Entered,
 }
@@ -22,7 +35,12 @@ impl Queue {
     pub fn of(device: i32, handle: usize) -> Result<Queue, DriverError> {
         let (context, reads_pageable_memory) = primary(device)?;
         let entered = context.enter()?;
-        Ok(Queue { stream: Stream(handle as _), reads_pageable_memory, _entered: entered })
+        Ok(Queue {
+            stream: Stream(handle as _),
+            device: Device(device),
+            reads_pageable_memory,
+            _entered: entered,
+        })
     }
 
     /// An error if the stream records a graph: what is computed on the host cannot be part of one.
@@ -35,6 +53,13 @@ impl Queue {
     /// # Safety
     /// `host` points to `bytes` of writable memory that is kept until then.
     pub unsafe fn read(&self, host: usize, device: usize, bytes: usize) -> Result<(), DriverError> {
+        if hosted::holds(device, bytes) {
+            self.wait()?;
+            // SAFETY: the caller's promise for the host's side; the other is memory that the host reaches, of which
+            // nothing is queued any more.
+            unsafe { copy_on_host(host, device, bytes) };
+            return Ok(());
+        }
         // SAFETY: the caller's promise; the driver checks the device address.
         check(unsafe { (driver()?.copy_out_of_device)(host as _, device as u64, bytes, self.stream.0) })
     }
@@ -46,6 +71,12 @@ impl Queue {
     /// # Safety
     /// `host` points to `bytes` of readable memory, kept until [`Queue::wait`] if it is page-locked.
     pub unsafe fn write(&self, device: usize, host: usize, bytes: usize) -> Result<(), DriverError> {
+        if hosted::holds(device, bytes) {
+            self.wait()?;
+            // SAFETY: as in `read`.
+            unsafe { copy_on_host(device, host, bytes) };
+            return Ok(());
+        }
         // SAFETY: the caller's promise; the driver checks the device address.
         check(unsafe { (driver()?.copy_to_device)(device as u64, host as _, bytes, self.stream.0) })?;
         if self.reads_pageable_memory { self.wait() } else { Ok(()) }
@@ -56,8 +87,23 @@ impl Queue {
     /// # Safety
     /// Both are `bytes` long and kept until the stream has passed the copy.
     pub unsafe fn copy(&self, target: usize, source: usize, bytes: usize) -> Result<(), DriverError> {
+        if self.host_sees(target, source, bytes) && !self.stream.is_capturing()? {
+            self.wait()?;
+            // SAFETY: the caller's promise; the host sees both.
+            unsafe { copy_on_host(target, source, bytes) };
+            return Ok(());
+        }
         // SAFETY: the caller's promise.
         check(unsafe { (driver()?.copy_any)(target as u64, source as u64, bytes, self.stream.0) })
+    }
+
+    /// Whether one of two runs of bytes is memory of a device's that lies on the host, and the host sees the other too.
+    fn host_sees(&self, target: usize, source: usize, bytes: usize) -> bool {
+        let visible = |address: usize| {
+            hosted::holds(address, bytes)
+                || matches!(classify(address as u64, self.device), Ok(Memory::Host { bytes: Some(all) }) if all >= bytes)
+        };
+        (hosted::holds(target, bytes) || hosted::holds(source, bytes)) && visible(target) && visible(source)
     }
 
     /// Waits for everything queued so far.

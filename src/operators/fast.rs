@@ -1,7 +1,8 @@
 //! The fast path of a replaced operator: what `replacement.py` does, for plain tensors, without Python code.
 //!
 //! ```text
-//!  arguments ── plain device tensors ──▶ rooms on the host, filled by one wait for the stream
+//!  arguments ── plain device tensors ──▶ rooms on the host, filled by one wait for the stream, or, where the host can
+//!                                          │ see it, their own memory
 //!                                          │ the same overload on the CPU
 //!                                          ▼ mutated arguments written back, fresh results to new device tensors
 //! ```
@@ -198,7 +199,7 @@ impl Plan {
         if !operands.numbers.is_empty() {
             ground.fill_numbers(&mut operands, self.pointwise)?;
         }
-        ground.fill(&mut operands.tensors, device, stream)?;
+        ground.fill(&mut operands.tensors, self.pointwise, device, stream)?;
         let positional = positional.iter().map(|value| ground.hand_over(value, &operands)).collect();
         let named = named.iter().map(|(name, value)| (*name, ground.hand_over(value, &operands))).collect();
         let result = ground.python.call_with(self.op as Object, positional, named);

@@ -2,7 +2,8 @@
 //!
 //! `_read(host, device, bytes, number, stream)`, `_write(device, host, bytes, number, stream)` and
 //! `_move(target, source, bytes, number, stream)` take addresses, a device's number and a stream of its; they return
-//! 0 or the driver's error. `_note(text)` writes a line.
+//! 0 or the driver's error. `_on_host(address, bytes)` tells whether device memory lies on the host, where it may be
+//! touched after `_await(number, stream)`, which returns as the copies do. `_note(text)` writes a line.
 
 #![allow(unsafe_code)]
 
@@ -12,14 +13,14 @@ use super::copies::Queue;
 use super::fast;
 use super::python::{Method, Namespace, Object, Python};
 use crate::log;
+use crate::memory::hosted;
 use crate::native::driver::DriverError;
-
-/// Our own answer to a wrong number of arguments: `CUDA_ERROR_INVALID_VALUE`.
-const INVALID_VALUE: DriverError = DriverError(1);
 
 static READ: Method = Method::new(c"read", read);
 static WRITE: Method = Method::new(c"write", write);
 static MOVE: Method = Method::new(c"move", move_within);
+static ON_HOST: Method = Method::new(c"on_host", on_host);
+static AWAIT: Method = Method::new(c"await", wait);
 static NOTE: Method = Method::new(c"note", note);
 
 /// Puts the functions into the layer's namespace.
@@ -28,6 +29,8 @@ pub fn define(namespace: &Namespace) -> Result<(), String> {
         (c"_read", &READ),
         (c"_write", &WRITE),
         (c"_move", &MOVE),
+        (c"_on_host", &ON_HOST),
+        (c"_await", &AWAIT),
         (c"_note", &NOTE),
         (c"_accelerate", &fast::ACCELERATE),
         (c"_calibrate", &fast::CALIBRATE),
@@ -36,6 +39,33 @@ pub fn define(namespace: &Namespace) -> Result<(), String> {
         .into_iter()
         .try_for_each(|(name, method)| namespace.define(name, method))
         .ok_or_else(|| "Python could not make a function".to_owned())
+}
+
+/// The integers that Python hands over; `None` with an exception pending, for what is none as well.
+///
+/// # Safety
+/// As Python calls: `given` points to `count` live objects.
+unsafe fn integers<const COUNT: usize>(
+    python: &Python,
+    given: *const Object,
+    count: isize,
+) -> Option<[usize; COUNT]> {
+    if count != COUNT as isize {
+        python.raise(c"gpucompat: a function got another number of arguments than it takes");
+        return None;
+    }
+    // SAFETY: as many live objects.
+    let given = unsafe { std::slice::from_raw_parts(given, COUNT) };
+    // SAFETY: the lock is held; what is no integer leaves an exception.
+    let numbers = std::array::from_fn(|place| unsafe { (python.address_value)(given[place]) } as usize);
+    // SAFETY: the lock is held.
+    unsafe { (python.error_occurred)() }.is_null().then_some(numbers)
+}
+
+/// The driver's error as a Python integer, 0 for none.
+fn answered(python: &Python, result: Result<(), DriverError>) -> Object {
+    // SAFETY: the lock is held.
+    unsafe { (python.long_from)(result.err().map_or(0, |error| error.0.into())) }
 }
 
 /// The five integers of a copy, then the copy without Python's lock; its error as a Python integer.
@@ -48,22 +78,31 @@ unsafe fn copy(
     run: impl FnOnce([usize; 3], &Queue) -> Result<(), DriverError>,
 ) -> Object {
     let Some(python) = Python::find() else { return std::ptr::null_mut() };
-    let result = if count == 5 {
-        // SAFETY: five live objects.
-        let given = unsafe { std::slice::from_raw_parts(given, 5) };
-        // SAFETY: the lock is held; what is no integer leaves an exception, which ends the call below.
-        let numbers = [0, 1, 2, 3, 4].map(|place| unsafe { (python.address_value)(given[place]) } as usize);
-        // SAFETY: the lock is held.
-        if !unsafe { (python.error_occurred)() }.is_null() {
-            return std::ptr::null_mut();
-        }
-        let [first, second, bytes, device, stream] = numbers;
-        python.unlocked(|| run([first, second, bytes], &Queue::of(device as i32, stream)?))
-    } else {
-        Err(INVALID_VALUE)
+    // SAFETY: Python's call.
+    let Some([first, second, bytes, device, stream]) = (unsafe { integers(python, given, count) }) else {
+        return std::ptr::null_mut();
+    };
+    let result = python.unlocked(|| run([first, second, bytes], &Queue::of(device as i32, stream)?));
+    answered(python, result)
+}
+
+unsafe extern "C" fn on_host(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let Some(python) = Python::find() else { return std::ptr::null_mut() };
+    // SAFETY: Python's call.
+    let Some([address, bytes]) = (unsafe { integers(python, given, count) }) else {
+        return std::ptr::null_mut();
     };
     // SAFETY: the lock is held.
-    unsafe { (python.long_from)(result.err().map_or(0, |error| error.0.into())) }
+    unsafe { (python.long_from)(hosted::holds(address, bytes).into()) }
+}
+
+unsafe extern "C" fn wait(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let Some(python) = Python::find() else { return std::ptr::null_mut() };
+    // SAFETY: Python's call.
+    let Some([device, stream]) = (unsafe { integers(python, given, count) }) else {
+        return std::ptr::null_mut();
+    };
+    answered(python, python.unlocked(|| waited(&Queue::of(device as i32, stream)?, || Ok(()))))
 }
 
 /// Refuses a copy that must be waited for while the stream records a graph.

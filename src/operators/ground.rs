@@ -6,12 +6,16 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::copies::Queue;
+use super::copies::{self, Queue};
 use super::operands::Operand;
 use super::python::{Object, Python, Ref};
 use super::rooms::Rooms;
 use super::torch::{Described, Form, KeySets, Kind, Shim, Tensors};
 use crate::log;
+use crate::memory::hosted;
+
+/// Bytes from which a copy on the host lets other threads have Python's lock.
+const WORTH_UNLOCKING: usize = 1 << 20;
 
 /// What the fast path knows of Python and PyTorch, once it is ready.
 pub(super) struct Ground {
@@ -188,7 +192,21 @@ impl Ground {
         python.call_with(self.write_back as Object, arguments, Vec::new()).map(drop)
     }
 
+    /// Copies to a device tensor of a call whose operands have been waited for.
     pub(super) fn upload(&self, place: &Described, host: usize, stream: usize) -> bool {
+        if hosted::holds(place.address, place.bytes) {
+            let copy = || {
+                // SAFETY: memory of the new or written tensor, of which nothing is queued any more on the stream that was
+                // waited for; the host tensor has as many bytes.
+                unsafe { copies::copy_on_host(place.address, host, place.bytes) };
+            };
+            if place.bytes < WORTH_UNLOCKING {
+                copy();
+            } else {
+                self.python.unlocked(copy);
+            }
+            return true;
+        }
         let copy = || {
             // SAFETY: the host tensor has the bytes of the place's form and is pageable memory of PyTorch's.
             unsafe { Queue::of(place.device, stream)?.write(place.address, host, place.bytes) }

@@ -7,6 +7,7 @@ use super::ground::{Ground, Scalar};
 use super::python::{Object, Ref};
 use super::rooms::Room;
 use super::torch::{Described, Form, Kind};
+use crate::memory::hosted;
 use crate::native::context::Device;
 use crate::staging::address::{Memory, classify};
 
@@ -141,12 +142,21 @@ impl Ground {
         }
     }
 
-    /// Rooms for the operands, filled in the order of the stream.
-    pub(super) fn fill(&self, operands: &mut [Operand], device: i32, stream: usize) -> Result<(), NotPlain> {
+    /// Rooms for the operands, filled in the order of the stream. `pointwise`: the operator refuses an element type
+    /// before it writes anything.
+    pub(super) fn fill(
+        &self,
+        operands: &mut [Operand],
+        pointwise: bool,
+        device: i32,
+        stream: usize,
+    ) -> Result<(), NotPlain> {
         for operand in operands.iter_mut() {
             let Described { form, bytes, .. } = &operand.described;
+            // What is computed once more in a wider type must be what it was.
+            let kept = !operand.written || pointwise || !form.is_narrow();
             if operand.read
-                && *bytes >= WORTH_ASKING
+                && kept
                 && let Some(room) = self.own_memory(&operand.described)
             {
                 operand.room = Some(room);
@@ -243,13 +253,16 @@ impl Ground {
 
     /// A host tensor on a device tensor's own memory, if the host can see all of it.
     pub(super) fn own_memory(&self, described: &Described) -> Option<Room> {
-        match classify(described.address as u64, Device(described.device)) {
-            Ok(Memory::Host { bytes: Some(bytes) }) if bytes >= described.bytes => {
-                let tensor = Ref::take(self.python, self.tensors.on_host(described)?)?;
-                Some(Room { tensor, address: described.address })
-            }
-            _ => None,
+        let visible = hosted::holds(described.address, described.bytes)
+            || described.bytes >= WORTH_ASKING
+                && matches!(
+                    classify(described.address as u64, Device(described.device)),
+                    Ok(Memory::Host { bytes: Some(bytes) }) if bytes >= described.bytes);
+        if !visible {
+            return None;
         }
+        let tensor = Ref::take(self.python, self.tensors.on_host(described)?)?;
+        Some(Room { tensor, address: described.address })
     }
 
     pub(super) fn new_room(&self, like: Object, form: &Form) -> Option<Room> {

@@ -133,6 +133,11 @@ impl Form {
         matches!(self.dtype, 5..=7 | 15)
     }
 
+    /// Whether some of PyTorch's CPU kernels do not know the element type (half, 32-bit complex, bfloat16).
+    pub fn is_narrow(&self) -> bool {
+        matches!(self.dtype, 5 | 8 | 15)
+    }
+
     /// Elements from the first to the last in memory; 0 if there is none.
     fn span(&self) -> usize {
         if self.sizes().contains(&0) {

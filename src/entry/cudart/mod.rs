@@ -1,4 +1,4 @@
-//! The CUDA runtime, of which nothing is served: two functions are watched.
+//! The CUDA runtime: two functions are watched, and device memory is served where it lies on the host (`memory`).
 //!
 //! Libraries name their kernels while they are loaded; `native::kernels` remembers one of each binary.
 //!
@@ -9,6 +9,9 @@ use std::ffi::c_int;
 
 use crate::boundary::status::{Error, SUCCESS};
 use crate::operators::attach;
+
+#[macro_use]
+pub mod memory;
 
 macro_rules! cudart_get_device_properties {
     ($symbol:ident) => {

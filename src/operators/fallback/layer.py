@@ -203,6 +203,16 @@ def _replace(library, key, table, told):
     return count
 
 
+def _replace_networks(library, told):
+    """Puts whole recurrent networks in the place of their compositions; how many there are."""
+    for name in WHOLE_NETWORKS:
+        function = whole_network(_overload(name))
+        function = _noted(name, "cpu", function) if told else function
+        for key in ("CUDA", "AutogradCUDA"):
+            library.impl(name, function, key)
+    return len(WHOLE_NETWORKS)
+
+
 def structure_treatments(key):
     """What happens to each operator of sparse or nested tensors."""
     on_host = _registrations(STRUCTURES[key])
@@ -249,6 +259,8 @@ def attach(told, products, by_cudnn):
         for key in STRUCTURES:
             count += _replace(library, key, structure_treatments(key), told)
         attach_extensions()
+        if not by_cudnn and hasattr(aten.lstm.input, "_op_dk"):
+            count += _replace_networks(library, told)
     if not by_cudnn:
         _keep_cudnn_off()
     # The fused attention kernels are missing as well; without them PyTorch takes operators that are replaced above.

@@ -29,13 +29,15 @@ class _Call:
             _refuse_devices(self.device, device)
 
     def tensor(self, value, is_written, is_out, in_list=False):
-        """The host copy of a CUDA tensor; the same one for the same tensor."""
+        """What stands for a CUDA tensor on the host; the same for the same tensor."""
         if not _is_cuda_tensor(value):
             return value
         self.note_device(value.device, in_list)
         known = self.copies.get(id(value))
         if known is None:
-            known = (to_host(value, read=not is_out), value)
+            # An `out` may be resized; what is computed once more in a wider type must be what it was.
+            own = not is_out and not (is_written and value.dtype in _WIDER)
+            known = (to_host(value, read=not is_out, own=own), value)
             self.copies[id(value)] = known
         if is_written and not any(value is row[0] for row in self.written):
             self.written.append((value, known[0]))
@@ -59,7 +61,7 @@ _TAKE_HOST_TENSORS = frozenset(
     """
     index index_put index_put_ _index_put_impl_ _unsafe_index _unsafe_index_put _pack_padded_sequence
     _pad_packed_sequence _cudnn_rnn _cudnn_rnn_backward _copy_from copy segment_reduce _foreach_copy _foreach_copy_
-    _foreach_addcdiv _foreach_addcdiv_ _foreach_addcmul _foreach_addcmul_ _nested_from_padded
+    _foreach_addcdiv _foreach_addcdiv_ _foreach_addcmul _foreach_addcmul_ _nested_from_padded lstm gru rnn_tanh rnn_relu
     """.split()
 )
 
@@ -102,7 +104,7 @@ def _shares_storage(call):
 
 
 def _join_storages(call):
-    """Makes host copies that share storage as their originals do, so that aliasing writes are seen."""
+    """Makes host tensors that share storage as their originals do, so that aliasing writes are seen."""
     groups = {}
     for host, value in call.copies.values():
         groups.setdefault(_storage(value), []).append(value)
@@ -114,8 +116,10 @@ def _join_storages(call):
             continue
         first = min(value.data_ptr() for value in values)
         last = max(value.data_ptr() + _span(value) * value.element_size() for value in values)
-        room = torch.empty(last - first, dtype=torch.uint8, device="cpu")
-        copy_in(room.data_ptr(), first, last - first, values[0].device)
+        room = _bytes_on_host(first, last - first, values[0].device)
+        if room is None:
+            room = torch.empty(last - first, dtype=torch.uint8, device="cpu")
+            copy_in(room.data_ptr(), first, last - first, values[0].device)
         for value in values:
             offset = value.data_ptr() - first
             size = _span(value) * value.element_size()

@@ -1,4 +1,5 @@
-"""Tensors between device and host: copies with the same sizes and strides, and the way back.
+"""Tensors between device and host: copies with the same sizes and strides, and the way back; where the device's memory
+lies on the host, a host tensor on that very memory, and no way back.
 
 What lives here: the first of the files that `operators::attach` runs, in order, in one namespace: `staging`, `random`,
 `survey`, `replacement`, `copy`, `equivalents`, `attention`, `recurrent`, `compile`, `products`,
@@ -9,6 +10,7 @@ ever routed back through a replacement.
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import sys
 import threading
@@ -127,14 +129,33 @@ def _parts(tensor):
     return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
 
 
-def to_host(tensor, read=True):
-    """A host copy with the same sizes and strides; `read=False` leaves a dense one's contents open."""
+def _bytes_on_host(address, size, place):
+    """The bytes of device memory as a host tensor, where they lie on the host; None elsewhere. What is queued has run."""
+    if not size or not _on_host(address, size):
+        return None
+    _check(_await(place.index, _stream(place)))
+    return torch.frombuffer((ctypes.c_char * size).from_address(address), dtype=torch.uint8)
+
+
+def _own_memory(tensor, span):
+    """A host tensor on a device tensor's own memory, or None. It must not outlive the device tensor."""
+    found = _bytes_on_host(tensor.data_ptr(), span * tensor.element_size(), tensor.device)
+    return None if found is None else found.view(tensor.dtype).as_strided(tensor.size(), tensor.stride())
+
+
+def to_host(tensor, read=True, own=True):
+    """A host tensor with the same sizes, strides and contents: on the device tensor's own memory where that lies on the
+    host and `own` allows it, which a tensor that may be resized does not; else a copy. `read=False` leaves a dense copy's
+    contents open."""
     mapped = _mapped(tensor, to_host)
     if mapped is not None:
         return mapped
     if tensor._is_zerotensor():
         return torch.zeros(tensor.size(), dtype=tensor.dtype, device="cpu")
     span = _span(tensor)
+    host = _own_memory(tensor, span) if own else None
+    if host is not None:
+        return _flags(host, tensor) if tensor.is_conj() or tensor.is_neg() else host
     host = _host_room(tensor)
     if span and (read or not _is_dense(tensor)):
         copy_in(host.data_ptr(), tensor.data_ptr(), span * tensor.element_size(), tensor.device)
@@ -187,5 +208,5 @@ def write_back(tensor, host):
                 tensor.untyped_storage().resize_(needed)
             tensor.as_strided_(host.size(), host.stride(), tensor.storage_offset())
     span = _span(host)
-    if span:
+    if span and host.data_ptr() != tensor.data_ptr():
         copy_out(tensor.data_ptr(), host.data_ptr(), span * host.element_size(), tensor.device)
