@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|conv|operators|vocoder]…
+# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|conv|operators|models|vocoder]…
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -12,10 +12,13 @@ usage: scripts/bench.sh [benchmark …]
   conv       the engine's convolutions beside PyTorch's (oneDNN) on the CPU, same threads, layer by layer;
              BENCH_THREADS sets how many, BENCH_CONV=resnet picks networks by name
   operators  PyTorch's operators and whole models on the simulated GPU beside device="cpu", in one process
+  models     ten linear layers, GPT-2, ResNet-50, a vocoder and a UNet: device="cpu", gpucompat, and the Python patch that
+             moves each layer's weights to the CPU, in processes of their own, in turns; BENCH_BEFORE=COMMIT adds that
+             commit's libgpucompat.so, BENCH_PLOT=FILE.svg draws the ratios
   vocoder    5 s of audio by a HiFi-GAN generator: by cuDNN's entry points, by CPU kernels behind the operator layer, each
              beside device="cpu" in one process; results compared
 
-With SIMGPU_PCIE_GBPS=16 (or 32, …) the simulated copies of operators and vocoder cost what such a bus costs.
+With SIMGPU_PCIE_GBPS=16 (or 32, …) the simulated copies of operators, models and vocoder cost what such a bus costs.
 END
 }
 
@@ -142,6 +145,26 @@ bench_operators() {
     GPU_COMPAT_QUIET=1 on_simgpu "$python" -W ignore "$ROOT/scripts/bench-operators.py" --threads "$(nproc)"
 }
 
+bench_models() {
+    local python extra=()
+    build_shim
+    build_simgpu
+    python=$(models_venv)
+    if [ -n "${BENCH_BEFORE:-}" ]; then
+        say "building libgpucompat.so of $BENCH_BEFORE"
+        git -C "$ROOT" worktree add --force --detach "$ROOT/target/before" "$BENCH_BEFORE" >&2
+        (cd "$ROOT/target/before" && CARGO_TARGET_DIR=$ROOT/target/before-target cargo build -q --release -p gpucompat)
+        git -C "$ROOT" worktree remove --force "$ROOT/target/before"
+        extra+=(--before "$ROOT/target/before-target/release/libgpucompat.so")
+    fi
+    if [ -n "${BENCH_PLOT:-}" ]; then
+        "$python" -c 'import matplotlib' 2>/dev/null || "$python" -m pip install --progress-bar off matplotlib >&2
+        extra+=(--plot "$BENCH_PLOT")
+    fi
+    say "PyTorch $TORCH_DEFAULT, device simulated (bus ${SIMGPU_PCIE_GBPS:-as memory} GB/s), $(nproc) threads"
+    "$python" "$ROOT/scripts/bench-models.py" --shim "$SHIM" --simgpu "$SIMGPU" --threads "$(nproc)" "${extra[@]}"
+}
+
 bench_vocoder() {
     local python provider
     build_shim
@@ -157,12 +180,12 @@ bench_vocoder() {
 benchmarks=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') benchmarks=(overhead gemm conv operators vocoder) ;;
+'') benchmarks=(overhead gemm conv operators models vocoder) ;;
 esac
 need_build_tools
 for benchmark in "${benchmarks[@]}"; do
     case $benchmark in
-    overhead | gemm | conv | operators | vocoder) "bench_$benchmark" ;;
+    overhead | gemm | conv | operators | models | vocoder) "bench_$benchmark" ;;
     *) usage >&2; die "unknown benchmark: $benchmark" ;;
     esac
 done

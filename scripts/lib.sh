@@ -73,6 +73,16 @@ venv() {
     echo "$dir/bin/python"
 }
 
+# models_venv: the same for TORCH_DEFAULT with the libraries that models come from; prints its python.
+models_venv() {
+    local python
+    python=$(venv "$TORCH_DEFAULT")
+    "$python" -c 'import torchvision, torchaudio, transformers, diffusers' 2>/dev/null ||
+        "$python" -m pip install --progress-bar off torchvision==0.20.1 torchaudio==2.5.1 "transformers==4.57.6" \
+            "diffusers==0.39.0" >&2 || die "pip install failed"
+    echo "$python"
+}
+
 # clients_venv CUDA: a virtual environment with programs from PyPI that are built for that version of CUDA; prints its
 # python.
 clients_venv() {

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 FALLBACK = pathlib.Path(__file__).parents[1] / "src/operators/fallback"
-NAMES = "staging random survey replacement copy equivalents attention recurrent compile products layer".split()
+NAMES = "staging random survey replacement copy equivalents attention recurrent whole compile products layer".split()
 FILES = [str(FALLBACK / f"{name}.py") for name in NAMES]
 ASK = f"""
 import json, torch
@@ -36,6 +36,8 @@ print("* **native**: launches no kernel of PyTorch's (allocation, views), or is 
 print("* **refused**: NotImplementedError with the operator's name, the reason and what to do.\n")
 print("`torchvision::` and `torchaudio::` operators with a CUDA kernel run on their CPU kernels; one without is refused. Sparse,")
 print("compressed-sparse and nested tensors have their parts staged and run on PyTorch's CPU kernels for them.\n")
+print("Composite operators that run whole on the host where neither gradients nor dropout are asked for, by one fused call of")
+print("PyTorch's CPU implementation: `scaled_dot_product_attention` without a mask, `lstm`, `gru`, `rnn_tanh`, `rnn_relu`.\n")
 print("| | " + " | ".join(f"torch {version}" for version, _ in columns) + " |")
 print("|---|" + "---|" * len(columns))
 for kind in ("cpu", "equivalent", "measured", "native", "refused"):

@@ -81,10 +81,7 @@ stage_models() {
     build_shim
     build_simgpu
     local python
-    python=$(venv "$TORCH_DEFAULT")
-    "$python" -c 'import torchvision, torchaudio, transformers, diffusers' 2>/dev/null ||
-        "$python" -m pip install --progress-bar off torchvision==0.20.1 torchaudio==2.5.1 "transformers==4.57.6" \
-            "diffusers==0.39.0" >&2 || die "pip install failed"
+    python=$(models_venv)
     cd "$ROOT"
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_SIMGPU=$SIMGPU "$python" -m pytest -q -p no:cacheprovider shim-tests/models
 }

@@ -17,7 +17,7 @@ use crate::policy::placement;
 use crate::policy::verdict::{Mode, own_kernels, verdict};
 
 /// The layer itself: run in this order in one namespace, under these names in tracebacks.
-const FALLBACK: [(&CStr, &str); 11] = [
+const FALLBACK: [(&CStr, &str); 12] = [
     (c"gpucompat/staging.py", include_str!("fallback/staging.py")),
     (c"gpucompat/random.py", include_str!("fallback/random.py")),
     (c"gpucompat/survey.py", include_str!("fallback/survey.py")),
@@ -26,6 +26,7 @@ const FALLBACK: [(&CStr, &str); 11] = [
     (c"gpucompat/equivalents.py", include_str!("fallback/equivalents.py")),
     (c"gpucompat/attention.py", include_str!("fallback/attention.py")),
     (c"gpucompat/recurrent.py", include_str!("fallback/recurrent.py")),
+    (c"gpucompat/whole.py", include_str!("fallback/whole.py")),
     (c"gpucompat/compile.py", include_str!("fallback/compile.py")),
     (c"gpucompat/products.py", include_str!("fallback/products.py")),
     (c"gpucompat/layer.py", include_str!("fallback/layer.py")),

@@ -203,14 +203,19 @@ def _replace(library, key, table, told):
     return count
 
 
-def _replace_networks(library, told):
-    """Puts whole recurrent networks in the place of their compositions; how many there are."""
-    for name in WHOLE_NETWORKS:
-        function = whole_network(_overload(name))
+def _replace_whole(library, told):
+    """Puts composite operators that the host computes in one call in the place of their compositions; how many there are."""
+    count = 0
+    for name in WHOLE_ON_HOST:
+        op = _overload(name)
+        if not hasattr(op, "_op_dk"):  # this version cannot call the composition beyond a replacement
+            continue
+        function = whole_on_host(op)
         function = _noted(name, "cpu", function) if told else function
         for key in ("CUDA", "AutogradCUDA"):
             library.impl(name, function, key)
-    return len(WHOLE_NETWORKS)
+        count += 1
+    return count
 
 
 def structure_treatments(key):
@@ -259,8 +264,8 @@ def attach(told, products, by_cudnn):
         for key in STRUCTURES:
             count += _replace(library, key, structure_treatments(key), told)
         attach_extensions()
-        if not by_cudnn and hasattr(aten.lstm.input, "_op_dk"):
-            count += _replace_networks(library, told)
+        if not by_cudnn:
+            count += _replace_whole(library, told)
     if not by_cudnn:
         _keep_cudnn_off()
     # The fused attention kernels are missing as well; without them PyTorch takes operators that are replaced above.

@@ -101,29 +101,3 @@ def cudnn_rnn_flatten_weight(weight_arr, weight_stride0, input_size, mode, hidde
 def cudnn_init_dropout_state(dropout, train, dropout_seed, *, dtype=None, layout=None, device=None, pin_memory=False):
     """No state: the seed of each call is drawn from the device's generator."""
     return torch.empty(0, dtype=torch.uint8, device="cpu")
-
-
-# -- Whole networks: composite operators, of which each step would be several calls -----------------------------------
-
-WHOLE_NETWORKS = tuple(f"{name}.{form}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") for form in ("input", "data"))
-
-
-def whole_network(op):
-    """A recurrent network in one call on the host, where neither gradients nor dropout, whose random numbers are the
-    device's, are asked for; else PyTorch's own composition of operators."""
-    host, composite = replacement(op), functools.partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
-    names = [argument.name for argument in op._schema.arguments]
-    dropout, train = names.index("dropout"), names.index("train")
-    sizes = names.index("batch_sizes") if "batch_sizes" in names else None
-
-    def run(*args, **kwargs):
-        if kwargs or len(args) != len(names) or args[train] and args[dropout]:
-            return composite(*args, **kwargs)
-        gradients = torch.is_grad_enabled()
-        for position, value in enumerate(args):
-            for tensor in _tensors((value,)):
-                if gradients and tensor.requires_grad or position != sizes and not tensor.is_cuda:
-                    return composite(*args)
-        return host(*args)
-
-    return run

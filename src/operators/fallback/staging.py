@@ -2,8 +2,8 @@
 lies on the host, a host tensor on that very memory, and no way back.
 
 What lives here: the first of the files that `operators::attach` runs, in order, in one namespace: `staging`, `random`,
-`survey`, `replacement`, `copy`, `equivalents`, `attention`, `recurrent`, `compile`, `products`,
-`layer`. Each may use what the ones before it define, and the functions of
+`survey`, `replacement`, `copy`, `equivalents`, `attention`, `recurrent`, `whole`, `compile`,
+`products`, `layer`. Each may use what the ones before it define, and the functions of
 `operators::functions`, by which alone device memory is touched. Host tensors have no CUDA key, so no CPU result is
 ever routed back through a replacement.
 """

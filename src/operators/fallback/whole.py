@@ -1,0 +1,44 @@
+"""Composite operators that run whole on the host, where PyTorch's CPU implementation is one fused call and the composition
+for a device would be many: recurrent networks, attention without a mask. Their gradients, and dropout, whose random
+numbers are the device's, are left to the composition.
+"""
+
+WHOLE_ON_HOST = (
+    "scaled_dot_product_attention",
+    *(f"{name}.{form}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") for form in ("input", "data")),
+)
+
+_PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
+_transforms = getattr(torch._C._functorch, "peek_interpreter_stack", lambda: None)
+_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
+
+
+def _is_plain_attention(given):
+    return given.get("attn_mask") is None and not given.get("dropout_p") and not given.get("enable_gqa")
+
+
+def _is_plain_network(given):
+    return not (given["train"] and given["dropout"])
+
+
+def whole_on_host(op):
+    """A function of device tensors that computes a composite operator in one call on the host, or by its composition."""
+    host, composite = replacement(op), functools.partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
+    names = [argument.name for argument in op._schema.arguments]
+    is_plain = _is_plain_attention if op._schema.name.endswith("attention") else _is_plain_network
+
+    def run(*args, **kwargs):
+        given = {**dict(zip(names, args)), **kwargs}
+        # The sizes of packed sequences lie on the host by right.
+        tensors = list(_tensors(value for name, value in given.items() if name != "batch_sizes"))
+        gradients = torch.is_grad_enabled()
+        if (
+            is_plain(given)
+            and all(type(item) in _PLAIN_TYPES and item.is_cuda and not (gradients and item.requires_grad) for item in tensors)
+            and not _modes()
+            and _transforms() is None
+        ):
+            return host(*args, **kwargs)
+        return composite(*args, **kwargs)
+
+    return run
