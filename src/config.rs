@@ -128,7 +128,7 @@ pub enum Provider {
 
 impl Provider {
     /// The word in the environment.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Provider::Auto => "auto",
             Provider::Library => "library",
@@ -253,8 +253,11 @@ fn flag(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut 
     }
 }
 
-const PROVIDERS: &[(&str, Provider)] =
-    &[("auto", Provider::Auto), ("library", Provider::Library), ("cpu", Provider::Cpu)];
+const PROVIDERS: &[(&str, Provider)] = &[
+    (Provider::Auto.name(), Provider::Auto),
+    (Provider::Library.name(), Provider::Library),
+    (Provider::Cpu.name(), Provider::Cpu),
+];
 
 /// What one of three words stands for, the first for an unset variable.
 fn one_of<T: Copy>(

@@ -103,18 +103,26 @@ pub fn by_owner(
     }
 }
 
+/// The real function with the caller's own arguments; `None` where the process has none.
+pub type Native<'n> = Option<&'n dyn Fn() -> c_int>;
+
+/// What the real function answers; [`Error::NotInitialized`] where there is none.
+pub fn passed_on(native: Native<'_>) -> Result<c_int, Error> {
+    native.map(|call| call()).ok_or(Error::NotInitialized)
+}
+
 /// A function that manages handles itself: `manage` gets the native call, `None` where there is none.
 pub fn managed(
     slot: &'static Slot,
     native: impl Fn(*mut c_void) -> c_int,
-    manage: impl FnOnce(Option<&dyn Fn() -> c_int>) -> Result<c_int, Error>,
+    manage: impl FnOnce(Native<'_>) -> Result<c_int, Error>,
 ) -> c_int {
     if inside_native() || forced_off() {
         return straight_on(slot, native);
     }
     let real = slot.real();
     let call = || real.map_or(SUCCESS, |real| calling_native(|| native(real)));
-    let native_call: Option<&dyn Fn() -> c_int> = if real.is_some() { Some(&call) } else { None };
+    let native_call: Native<'_> = if real.is_some() { Some(&call) } else { None };
     guard(slot.name(), || manage(native_call)).unwrap_or_else(|error| {
         log::debug(format_args!("refused fn={} error={error}", slot.name()));
         error.status(slot.library)

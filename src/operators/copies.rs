@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use crate::memory::hosted;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
-use crate::staging::address::{Memory, classify};
+use crate::staging::address::host_reaches;
 
 /// Copies bytes that may overlap.
 ///
@@ -100,8 +100,7 @@ impl Queue {
     /// Whether one of two runs of bytes is memory of a device's that lies on the host, and the host sees the other too.
     fn host_sees(&self, target: usize, source: usize, bytes: usize) -> bool {
         let visible = |address: usize| {
-            hosted::holds(address, bytes)
-                || matches!(classify(address as u64, self.device), Ok(Memory::Host { bytes: Some(all) }) if all >= bytes)
+            hosted::holds(address, bytes) || host_reaches(address as u64, bytes, self.device)
         };
         (hosted::holds(target, bytes) || hosted::holds(source, bytes)) && visible(target) && visible(source)
     }

@@ -41,31 +41,37 @@ pub fn define(namespace: &Namespace) -> Result<(), String> {
         .ok_or_else(|| "Python could not make a function".to_owned())
 }
 
-/// The integers that Python hands over; `None` with an exception pending, for what is none as well.
+/// Calls `run` with the integers that Python hands over, and answers with its number; null with an exception pending
+/// for another count of them, and for what is none.
 ///
 /// # Safety
 /// As Python calls: `given` points to `count` live objects.
-unsafe fn integers<const COUNT: usize>(
-    python: &Python,
+unsafe fn with_integers<const COUNT: usize>(
     given: *const Object,
     count: isize,
-) -> Option<[usize; COUNT]> {
+    run: impl FnOnce(&Python, [usize; COUNT]) -> i64,
+) -> Object {
+    let Some(python) = Python::find() else { return std::ptr::null_mut() };
     if count != COUNT as isize {
         python.raise(c"gpucompat: a function got another number of arguments than it takes");
-        return None;
+        return std::ptr::null_mut();
     }
     // SAFETY: as many live objects.
     let given = unsafe { std::slice::from_raw_parts(given, COUNT) };
     // SAFETY: the lock is held; what is no integer leaves an exception.
     let numbers = std::array::from_fn(|place| unsafe { (python.address_value)(given[place]) } as usize);
     // SAFETY: the lock is held.
-    unsafe { (python.error_occurred)() }.is_null().then_some(numbers)
+    if !unsafe { (python.error_occurred)() }.is_null() {
+        return std::ptr::null_mut();
+    }
+    let answer = run(python, numbers);
+    // SAFETY: the lock is held.
+    unsafe { (python.long_from)(answer) }
 }
 
-/// The driver's error as a Python integer, 0 for none.
-fn answered(python: &Python, result: Result<(), DriverError>) -> Object {
-    // SAFETY: the lock is held.
-    unsafe { (python.long_from)(result.err().map_or(0, |error| error.0.into())) }
+/// The driver's error, 0 for none.
+fn code(result: Result<(), DriverError>) -> i64 {
+    result.err().map_or(0, |error| error.0.into())
 }
 
 /// The five integers of a copy, then the copy without Python's lock; its error as a Python integer.
@@ -77,32 +83,25 @@ unsafe fn copy(
     count: isize,
     run: impl FnOnce([usize; 3], &Queue) -> Result<(), DriverError>,
 ) -> Object {
-    let Some(python) = Python::find() else { return std::ptr::null_mut() };
-    // SAFETY: Python's call.
-    let Some([first, second, bytes, device, stream]) = (unsafe { integers(python, given, count) }) else {
-        return std::ptr::null_mut();
+    let copy = |python: &Python, [first, second, bytes, device, stream]: [usize; 5]| {
+        code(python.unlocked(|| run([first, second, bytes], &Queue::of(device as i32, stream)?)))
     };
-    let result = python.unlocked(|| run([first, second, bytes], &Queue::of(device as i32, stream)?));
-    answered(python, result)
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, copy) }
 }
 
 unsafe extern "C" fn on_host(_: Object, given: *const Object, count: isize, _: Object) -> Object {
-    let Some(python) = Python::find() else { return std::ptr::null_mut() };
+    let ask = |_: &Python, [address, bytes]: [usize; 2]| hosted::holds(address, bytes).into();
     // SAFETY: Python's call.
-    let Some([address, bytes]) = (unsafe { integers(python, given, count) }) else {
-        return std::ptr::null_mut();
-    };
-    // SAFETY: the lock is held.
-    unsafe { (python.long_from)(hosted::holds(address, bytes).into()) }
+    unsafe { with_integers(given, count, ask) }
 }
 
 unsafe extern "C" fn wait(_: Object, given: *const Object, count: isize, _: Object) -> Object {
-    let Some(python) = Python::find() else { return std::ptr::null_mut() };
-    // SAFETY: Python's call.
-    let Some([device, stream]) = (unsafe { integers(python, given, count) }) else {
-        return std::ptr::null_mut();
+    let wait = |python: &Python, [device, stream]: [usize; 2]| {
+        code(python.unlocked(|| waited(&Queue::of(device as i32, stream)?, || Ok(()))))
     };
-    answered(python, python.unlocked(|| waited(&Queue::of(device as i32, stream)?, || Ok(()))))
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, wait) }
 }
 
 /// Refuses a copy that must be waited for while the stream records a graph.

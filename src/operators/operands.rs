@@ -9,7 +9,7 @@ use super::rooms::Room;
 use super::torch::{Described, Form, Kind};
 use crate::memory::hosted;
 use crate::native::context::Device;
-use crate::staging::address::{Memory, classify};
+use crate::staging::address::host_reaches;
 
 /// Why the fast path does not serve a call.
 pub(super) struct NotPlain;
@@ -253,11 +253,9 @@ impl Ground {
 
     /// A host tensor on a device tensor's own memory, if the host can see all of it.
     pub(super) fn own_memory(&self, described: &Described) -> Option<Room> {
-        let visible = hosted::holds(described.address, described.bytes)
-            || described.bytes >= WORTH_ASKING
-                && matches!(
-                    classify(described.address as u64, Device(described.device)),
-                    Ok(Memory::Host { bytes: Some(bytes) }) if bytes >= described.bytes);
+        let Described { address, bytes, device, .. } = *described;
+        let visible = hosted::holds(address, bytes)
+            || bytes >= WORTH_ASKING && host_reaches(address as u64, bytes, Device(device));
         if !visible {
             return None;
         }

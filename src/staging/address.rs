@@ -42,6 +42,11 @@ pub fn classify(address: u64, device: Device) -> Result<Memory, DriverError> {
     Ok(Memory::Device)
 }
 
+/// Whether the driver says that the host reaches all of `bytes` from `address` on, for work on `device`.
+pub fn host_reaches(address: u64, bytes: usize, device: Device) -> bool {
+    matches!(classify(address, device), Ok(Memory::Host { bytes: Some(all) }) if all >= bytes)
+}
+
 /// An attribute of the memory at `address`; `None` if the driver does not know the address.
 fn attribute<T: Default>(attribute: Attribute, address: u64) -> Result<Option<T>, DriverError> {
     const INVALID_VALUE: DriverError = DriverError(1);

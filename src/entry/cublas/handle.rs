@@ -12,6 +12,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
 use crate::boundary::status::{Error, SUCCESS, cublas_status_name, explains_missing_handle};
+use crate::entry::route::passed_on;
 use crate::handle::object::{Interface, Object, State};
 use crate::handle::registry::{Owner, forget, hand_out, note_real, owner, was_ours};
 use crate::native::context::{Context, Device, Stream};
@@ -239,7 +240,7 @@ pub fn property(kind: c_int, out: *mut c_int, native: Option<&dyn Fn() -> c_int>
     if out.is_null() || !(0..=2).contains(&kind) {
         return Err(Error::InvalidValue("property"));
     }
-    native.map(|call| call()).ok_or(Error::NotInitialized)
+    passed_on(native)
 }
 
 /// The real library's text for `status`, or its name where there is no such library.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use parking_lot::Mutex;
 
 use crate::boundary::status::{Error, SUCCESS};
-use crate::entry::route::Served;
+use crate::entry::route::{Served, passed_on};
 use crate::handle::object::{Interface, Object};
 use crate::handle::registry::{Owner, hand_out, owner};
 use crate::native::context::{Context, Device, Stream};
@@ -77,7 +77,7 @@ pub fn shutdown(native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
     if INITIALISED_BY_US.swap(false, Ordering::Relaxed) {
         return Ok(SUCCESS);
     }
-    native.map(|call| call()).ok_or(Error::NotInitialized)
+    passed_on(native)
 }
 
 /// `cublasGetError`: the last error, which it clears.

@@ -23,7 +23,7 @@ use super::matmul::Args;
 use super::problem::Problem;
 use crate::boundary::args::{Compute, DataType};
 use crate::boundary::status::{Error, SUCCESS};
-use crate::entry::route::Served;
+use crate::entry::route::{Served, passed_on};
 
 macro_rules! cublaslt_algo_ids {
     ($symbol:ident) => { export! { $symbol of CublasLt (
@@ -103,7 +103,7 @@ pub fn for_ours(
     if is_ours(algo) {
         return serve().map(|()| SUCCESS);
     }
-    native.map(|call| call()).ok_or(Error::NotInitialized)
+    passed_on(native)
 }
 
 /// Whether products of these types (scale, A, B, C, D) and this compute type are served in some layout.

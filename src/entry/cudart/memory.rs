@@ -5,6 +5,7 @@
 use std::ffi::{c_int, c_void};
 
 use crate::boundary::status::{Error, SUCCESS};
+use crate::entry::route::{Native, passed_on};
 use crate::log;
 use crate::memory::hosted;
 use crate::native::context::Device;
@@ -46,13 +47,6 @@ macro_rules! cudart_ipc_get_mem_handle {
     };
 }
 
-/// The real function with the caller's arguments, if the process has a runtime.
-type Native<'n> = Option<&'n dyn Fn() -> c_int>;
-
-fn run(native: Native<'_>) -> Result<c_int, Error> {
-    native.map(|call| call()).ok_or(Error::NotInitialized)
-}
-
 /// Writes an out-argument that is not null.
 fn put<T>(address: *mut T, value: T) {
     // SAFETY: the caller of the C function owes a writable place there, as it owes the runtime.
@@ -74,7 +68,7 @@ const TYPE_DEVICE: c_int = 2;
 /// another reason than being used up.
 pub fn malloc(address: *mut *mut c_void, bytes: usize, native: Native<'_>) -> Result<c_int, Error> {
     if bytes == 0 || address.is_null() || !placement::in_host_memory() {
-        return run(native);
+        return passed_on(native);
     }
     match hosted::allocate(bytes) {
         Ok(place) => {
@@ -87,7 +81,7 @@ pub fn malloc(address: *mut *mut c_void, bytes: usize, native: Native<'_>) -> Re
         }
         Err(error) => {
             log::debug(format_args!("memory place=device bytes={bytes} reason=driver_error_{}", error.0));
-            run(native)
+            passed_on(native)
         }
     }
 }
@@ -96,13 +90,13 @@ pub fn malloc(address: *mut *mut c_void, bytes: usize, native: Native<'_>) -> Re
 pub fn free(address: *mut c_void, native: Native<'_>) -> Result<c_int, Error> {
     match hosted::free(address as usize) {
         Some(freed) => Ok(freed.map_or_else(|error| error.0 as c_int, |()| SUCCESS)),
-        None => run(native),
+        None => passed_on(native),
     }
 }
 
 /// `cudaMemGetInfo`: the device's size, and of what is free no more than could be allocated.
 pub fn mem_get_info(free: *mut usize, native: Native<'_>) -> Result<c_int, Error> {
-    let status = run(native)?;
+    let status = passed_on(native)?;
     if status == SUCCESS
         && !free.is_null()
         && placement::in_host_memory()
@@ -120,7 +114,7 @@ pub fn pointer_get_attributes(
     address: *const c_void,
     native: Native<'_>,
 ) -> Result<c_int, Error> {
-    let status = run(native)?;
+    let status = passed_on(native)?;
     if status == SUCCESS
         && !attributes.is_null()
         && let Some(device) = hosted::device_of(address as usize)
@@ -140,5 +134,5 @@ pub fn ipc_get_mem_handle(address: *mut c_void, native: Native<'_>) -> Result<c_
              allow: set GPU_COMPAT_MEMORY=device"
         ));
     }
-    run(native)
+    passed_on(native)
 }

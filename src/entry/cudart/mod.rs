@@ -8,6 +8,7 @@
 use std::ffi::c_int;
 
 use crate::boundary::status::{Error, SUCCESS};
+use crate::entry::route::{Native, passed_on};
 use crate::operators::attach;
 
 #[macro_use]
@@ -28,8 +29,8 @@ macro_rules! cudart_register_function {
 }
 
 /// The real answer; after it, the operator layer may attach.
-pub fn get_device_properties(native: Option<&dyn Fn() -> c_int>) -> Result<c_int, Error> {
-    let status = native.map(|call| call()).ok_or(Error::NotInitialized)?;
+pub fn get_device_properties(native: Native<'_>) -> Result<c_int, Error> {
+    let status = passed_on(native)?;
     if status == SUCCESS {
         attach::consider();
     }
