@@ -49,7 +49,7 @@ stage_abi() {
     for other in "$VENVS"/*/bin/python; do installed+=$(libraries_of "$other"); done
     cd "$ROOT"
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_AUDIT=$AUDIT GPU_COMPAT_SIMGPU=$SIMGPU GPU_COMPAT_STANDIN=$STANDIN \
-        GPU_COMPAT_NATIVE_LIBRARIES=$installed GPU_COMPAT_CUDNN_DIR=$cudnn cargo test --release -p gpucompat-abi-tests
+        GPU_COMPAT_NATIVE_LIBRARIES=$installed GPU_COMPAT_CUDNN_DIR=$cudnn cargo test --release --no-fail-fast -p gpucompat-abi-tests
 }
 
 # e2e VERSION: the Python tests, on the simulated GPU whatever the machine has.

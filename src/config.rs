@@ -83,6 +83,14 @@ pub const VARIABLES: &[Variable] = &[
               results may depend on its number of threads. Thin matrices are always gpucompat's own.",
     },
     Variable {
+        name: "GPU_COMPAT_ASYNC",
+        values: "auto, always or never",
+        default: "auto",
+        doc: "Which calls of cuBLAS, cuBLASLt and cuDNN return before they are computed, and are computed in stream order, like \
+              the real ones: those that move more than 256 KiB or whose stream is busy, all, or none but those that a CUDA \
+              graph records, which are computed at each launch.",
+    },
+    Variable {
         name: "GPU_COMPAT_MEMORY",
         values: "auto, device or host",
         default: "auto",
@@ -100,7 +108,8 @@ pub const VARIABLES: &[Variable] = &[
         name: "GPU_COMPAT_STAGING_MB",
         values: "a number; 0: none",
         default: "256",
-        doc: "The most host memory, MiB, that stands by between calls for operands that are copied.",
+        doc: "The most host memory, MiB, that stands by between calls for operands that are copied (page-locked) and for what is \
+              computed with; calls that would be put off with more than this in all are computed at once.",
     },
 ];
 
@@ -148,6 +157,17 @@ pub enum Gemm {
     Host,
 }
 
+/// What `GPU_COMPAT_ASYNC` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Async {
+    /// Unset or `auto`: where it is useful.
+    Auto,
+    /// `always`.
+    Always,
+    /// `never`.
+    Never,
+}
+
 /// What `GPU_COMPAT_MEMORY` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
@@ -180,6 +200,8 @@ pub struct Config {
     pub cudnn: Provider,
     /// `GPU_COMPAT_GEMM`.
     pub gemm: Gemm,
+    /// `GPU_COMPAT_ASYNC`.
+    pub asynchronous: Async,
     /// `GPU_COMPAT_MEMORY`.
     pub memory: Memory,
     /// `GPU_COMPAT_SCRATCH_MB`.
@@ -221,6 +243,12 @@ impl Config {
             gemm: one_of(
                 "GPU_COMPAT_GEMM",
                 &[("auto", Gemm::Auto), ("matrixmultiply", Gemm::Matrixmultiply), ("host", Gemm::Host)],
+                lookup,
+                &mut complaints,
+            ),
+            asynchronous: one_of(
+                "GPU_COMPAT_ASYNC",
+                &[("auto", Async::Auto), ("always", Async::Always), ("never", Async::Never)],
                 lookup,
                 &mut complaints,
             ),

@@ -18,8 +18,8 @@ pub fn guard<R>(symbol: &str, body: impl FnOnce() -> Result<R, Error>) -> Result
                 .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("no message");
             log::warn_once(format_args!(
-                "fn={symbol} failed inside gpucompat: {text:?}; the call returns INTERNAL_ERROR and its output is \
-                 untouched; please report this line"
+                "fn={symbol} failed inside gpucompat: {text:?}; the call, or the next one if it has returned, answers \
+                 INTERNAL_ERROR, and no wrong number is left; please report this line"
             ));
             Err(Error::Internal)
         }

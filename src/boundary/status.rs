@@ -36,6 +36,8 @@ pub enum Error {
     Mapping,
     /// A bug of ours, caught.
     Internal,
+    /// No error: the call goes on in stream order after it has returned. Never leaves the entry points.
+    Deferred,
 }
 
 impl Error {
@@ -59,7 +61,7 @@ impl Error {
                     CublasStatus::CUBLAS_STATUS_EXECUTION_FAILED
                 }
                 Error::Mapping => CublasStatus::CUBLAS_STATUS_MAPPING_ERROR,
-                Error::Internal => CublasStatus::CUBLAS_STATUS_INTERNAL_ERROR,
+                Error::Internal | Error::Deferred => CublasStatus::CUBLAS_STATUS_INTERNAL_ERROR,
             },
         };
         status as c_int
@@ -82,7 +84,7 @@ fn cudnn_status(error: Error, major: usize) -> c_int {
         Error::ExecutionFailed(_) | Error::BadAddress(_) | Error::Mapping => {
             (CudnnStatus::CUDNN_STATUS_EXECUTION_FAILED, 8)
         }
-        Error::Internal => (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR, 4),
+        Error::Internal | Error::Deferred => (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR, 4),
     };
     if major < 9 { eight } else { nine as c_int }
 }
@@ -100,6 +102,7 @@ impl fmt::Display for Error {
             Error::BadAddress(operand) => write!(f, "execution_failed unreachable_operand={operand}"),
             Error::Mapping => write!(f, "mapping_error"),
             Error::Internal => write!(f, "internal_error"),
+            Error::Deferred => write!(f, "deferred"),
         }
     }
 }

@@ -1,15 +1,18 @@
-//! From a handle to its stream: what every served call needs before it can stage anything.
+//! From a handle to its stream: what every served call needs before it can stage anything; and, for calls that can be put
+//! off until their stream gets there, the two runs that makes of them ([`Call::run`]).
 
 use std::ffi::{c_int, c_void};
 
 use crate::boundary::status::Error;
 use crate::entry::engine;
+use crate::entry::route::{Served, current_line};
 use crate::handle::object::Interface;
 use crate::handle::registry::{Owner, owner};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::real;
 use crate::staging::host_buffer::Plain;
 use crate::staging::region::{Bases, Region};
+use crate::staging::staged::Staged;
 use crate::staging::transfer::Transfer;
 
 /// Where a call's scalars (alpha, beta) lie.
@@ -28,14 +31,106 @@ pub struct Call {
     pointer_mode: PointerMode,
 }
 
+/// Whether a call may be put off until its stream gets there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// It has computed when it returns.
+    Now,
+    /// It may be put off: all that it stages it stages before its one wait.
+    Deferrable,
+}
+
+/// Arguments as the caller gave them, for both runs of a call.
+///
+/// What they point to in host memory is the caller's only until the call returns: it is read through [`Call::scalar`] and its
+/// like, which remember it for the second run.
+#[derive(Clone, Copy)]
+pub struct Given<P: Copy + 'static>(pub P);
+
+// SAFETY: numbers and addresses that own nothing and borrow nothing; every use of an address says for itself why it may be
+// followed, and none is in the second run.
+#[allow(unsafe_code)]
+unsafe impl<P: Copy + 'static> Send for Given<P> {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl<P: Copy + 'static> Sync for Given<P> {}
+
+impl Timing {
+    fn transfer(self, context: Context, device: Device, stream: Stream) -> Result<Transfer, Error> {
+        match self {
+            Timing::Now => Transfer::on(context, device, stream),
+            Timing::Deferrable => Transfer::deferrable(context, device, stream),
+        }
+    }
+
+    fn current(self, stream: Stream) -> Result<Transfer, Error> {
+        self.transfer(Context::current()?, Device::current()?, stream)
+    }
+}
+
 impl Call {
     /// The call that `handle`, ours or the real library's, is used for.
     pub fn on(handle: *const c_void) -> Result<Call, Error> {
+        Call::of(handle, Timing::Now)
+    }
+
+    /// Computes `problem` by `body`, before this returns or in the order of the handle's stream after it has.
+    ///
+    /// `body` may run twice, the second time on a thread of the driver's, with the operands of the first. It takes them, and
+    /// everything else that it needs of the caller, from the call, all of it before its one wait; the problem holds numbers and
+    /// addresses.
+    pub fn run<P: Send + Sync + 'static>(
+        self,
+        problem: P,
+        body: impl Fn(&Call, &P) -> Result<Served, Error> + Send + Sync + 'static,
+    ) -> Result<Served, Error> {
+        match body(&self, &problem) {
+            Err(Error::Deferred) => self.put_off(problem, body),
+            done => {
+                self.transfer.end();
+                done
+            }
+        }
+    }
+
+    fn put_off<P: Send + Sync + 'static>(
+        self,
+        problem: P,
+        body: impl Fn(&Call, &P) -> Result<Served, Error> + Send + Sync + 'static,
+    ) -> Result<Served, Error> {
+        let Call { transfer, pointer_mode } = self;
+        let line = current_line();
+        let (name, bytes_in) = (line.name, transfer.bytes_in());
+        let bytes_out = transfer.bytes_to_write();
+        let compute = move |transfer: Transfer| {
+            let started = std::time::Instant::now();
+            let call = Call { transfer, pointer_mode };
+            let outcome = body(&call, &problem).and_then(|served| {
+                if call.transfer.is_complete() { Ok(served) } else { Err(Error::Internal) }
+            });
+            match outcome {
+                Ok(served) => {
+                    line.served(&Served { bytes_in, bytes_out, ..served }, started.elapsed());
+                    Ok(())
+                }
+                Err(error) => {
+                    line.failed_later(error);
+                    Err(error)
+                }
+            }
+        };
+        transfer.defer(name, Box::new(compute))?;
+        Ok(Served::later())
+    }
+
+    /// The call that `handle` is used for.
+    pub fn of(handle: *const c_void, timing: Timing) -> Result<Call, Error> {
         engine::prepare();
         match owner(handle).ok_or(Error::NotInitialized)? {
             Owner::Ours(object) => {
                 let state = object.state();
-                let transfer = Transfer::on(object.context, object.device, state.stream)?;
+                let timing = if object.interface == Interface::Xt { Timing::Now } else { timing };
+                let transfer = timing.transfer(object.context, object.device, state.stream)?;
                 let transfer = match object.interface {
                     Interface::Device => transfer,
                     Interface::Xt => transfer.with_host_operands(),
@@ -45,10 +140,10 @@ impl Call {
             Owner::Real => {
                 let stream = real::cublas_stream(handle.cast_mut())?;
                 let pointer_mode = mode(real::cublas_pointer_mode(handle.cast_mut())?);
-                Ok(Call { transfer: current(stream)?, pointer_mode })
+                Ok(Call { transfer: timing.current(stream)?, pointer_mode })
             }
             Owner::RealXt => {
-                let transfer = current(Stream(std::ptr::null_mut()))?.with_host_operands();
+                let transfer = Timing::Now.current(Stream(std::ptr::null_mut()))?.with_host_operands();
                 Ok(Call { transfer, pointer_mode: PointerMode::Host })
             }
         }
@@ -57,6 +152,11 @@ impl Call {
     /// The call that a cuDNN handle, ours or the real library's, is used for. cuDNN's scalars lie in host memory.
     /// Errors: `INVALID_VALUE` for null, `NOT_INITIALIZED` for one that is not live.
     pub fn on_cudnn(handle: *const c_void) -> Result<Call, Error> {
+        Call::of_cudnn(handle, Timing::Now)
+    }
+
+    /// The same, perhaps to be put off.
+    pub fn of_cudnn(handle: *const c_void, timing: Timing) -> Result<Call, Error> {
         if handle.is_null() {
             return Err(Error::InvalidValue("handle"));
         }
@@ -65,7 +165,7 @@ impl Call {
             Owner::Real => real::cudnn_stream(handle.cast_mut())?,
             Owner::RealXt => return Err(Error::NotInitialized),
         };
-        Call::on_stream(handle, stream, PointerMode::Host)
+        Call::of_stream(handle, stream, PointerMode::Host, timing)
     }
 
     /// A call that names its stream and takes host scalars (cuBLASLt, the legacy interface).
@@ -74,10 +174,20 @@ impl Call {
         stream: Stream,
         pointer_mode: PointerMode,
     ) -> Result<Call, Error> {
+        Call::of_stream(handle, stream, pointer_mode, Timing::Now)
+    }
+
+    /// The same, perhaps to be put off.
+    pub fn of_stream(
+        handle: *const c_void,
+        stream: Stream,
+        pointer_mode: PointerMode,
+        timing: Timing,
+    ) -> Result<Call, Error> {
         engine::prepare();
         let transfer = match owner(handle) {
-            Some(Owner::Ours(object)) => Transfer::on(object.context, object.device, stream)?,
-            Some(Owner::Real | Owner::RealXt) | None => current(stream)?,
+            Some(Owner::Ours(object)) => timing.transfer(object.context, object.device, stream)?,
+            Some(Owner::Real | Owner::RealXt) | None => timing.current(stream)?,
         };
         Ok(Call { transfer, pointer_mode })
     }
@@ -94,10 +204,13 @@ impl Call {
             return Err(Error::InvalidValue(name));
         }
         match self.pointer_mode {
-            PointerMode::Host => Ok(read_host(address)),
+            PointerMode::Host => {
+                let value = self.transfer.remember(|| Ok(vec![read_host::<T>(address)]))?;
+                value.first().copied().ok_or(Error::Internal)
+            }
             PointerMode::Device => {
-                let staged = self.transfer.read_now::<T>(name, address as u64, 1)?;
-                staged.elements().first().copied().ok_or(Error::Internal)
+                let value = self.transfer.read_now::<T>(name, address as u64, 1)?;
+                value.first().copied().ok_or(Error::Internal)
             }
         }
     }
@@ -113,11 +226,35 @@ impl Call {
         }
         match self.pointer_mode {
             PointerMode::Host => {
-                Ok(std::array::from_fn(|index| read_host(address.cast::<T>().wrapping_add(index).cast())))
+                let element = |index| read_host(address.cast::<T>().wrapping_add(index).cast());
+                let values = self.transfer.remember(|| Ok((0..COUNT).map(element).collect()))?;
+                values.first_chunk().copied().ok_or(Error::Internal)
             }
             PointerMode::Device => {
-                let staged = self.transfer.read_now::<T>(name, address as u64, COUNT)?;
-                staged.elements().first_chunk().copied().ok_or(Error::Internal)
+                let values = self.transfer.read_now::<T>(name, address as u64, COUNT)?;
+                values.first_chunk().copied().ok_or(Error::Internal)
+            }
+        }
+    }
+
+    /// Where a scalar result will be written, asked for before the wait: to host memory the call has to answer at once.
+    pub fn result<T: Plain>(
+        &self,
+        name: &'static str,
+        address: *mut c_void,
+    ) -> Result<ResultPlace<'_, T>, Error> {
+        if address.is_null() {
+            return Err(Error::InvalidValue(name));
+        }
+        match self.pointer_mode {
+            PointerMode::Host => {
+                self.transfer.answers_at_once();
+                Ok(ResultPlace { name, to: Place::Host(address.cast()) })
+            }
+            PointerMode::Device => {
+                let bases = Bases::Strided { base: address as u64, stride: 0, count: 1 };
+                let region = Region { rows: 1, cols: 1, ld: 1, bases };
+                Ok(ResultPlace { name, to: Place::Device(self.transfer.room_for(name, &region)?) })
             }
         }
     }
@@ -142,7 +279,7 @@ impl Call {
             PointerMode::Device => {
                 let bases = Bases::Strided { base: address as u64, stride: 0, count: 1 };
                 let region = Region { rows: values.len(), cols: 1, ld: values.len().max(1), bases };
-                let mut room = self.transfer.room_for::<T>(&region)?;
+                let mut room = self.transfer.room_for::<T>(name, &region)?;
                 room.elements_mut().copy_from_slice(values);
                 self.transfer.copy_out(name, room)
             }
@@ -150,12 +287,35 @@ impl Call {
     }
 }
 
-fn mode(value: c_int) -> PointerMode {
-    if value == 1 { PointerMode::Device } else { PointerMode::Host }
+/// Where a scalar result goes.
+pub struct ResultPlace<'c, T: Plain> {
+    name: &'static str,
+    to: Place<'c, T>,
 }
 
-fn current(stream: Stream) -> Result<Transfer, Error> {
-    Transfer::on(Context::current()?, Device::current()?, stream)
+enum Place<'c, T: Plain> {
+    Host(*mut T),
+    Device(Staged<'c, T>),
+}
+
+impl<T: Plain> ResultPlace<'_, T> {
+    /// Writes it, on the device in stream order.
+    pub fn write(self, call: &Call, value: T) -> Result<(), Error> {
+        match self.to {
+            Place::Host(address) => {
+                write_host(address, value);
+                Ok(())
+            }
+            Place::Device(mut staged) => {
+                staged.elements_mut().fill(value);
+                call.transfer.copy_out(self.name, staged)
+            }
+        }
+    }
+}
+
+fn mode(value: c_int) -> PointerMode {
+    if value == 1 { PointerMode::Device } else { PointerMode::Host }
 }
 
 /// Writes a number to host memory of the caller's; a null address is [`Error::InvalidValue`].

@@ -7,12 +7,14 @@ use std::sync::Once;
 
 use gpucompat_engine as engine;
 
-use crate::config::{Gemm, config};
+use crate::config::{Async, Gemm, config};
 use crate::log;
 use crate::platform;
+use crate::staging::deferred::{self, When};
 use crate::staging::pool;
 
-/// Tells the engine and the copies how many threads and how much memory they may use, and who multiplies matrices.
+/// Tells the engine and the copies how many threads and how much memory they may use, who multiplies matrices, and which
+/// calls may return before they are computed.
 pub fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -25,6 +27,11 @@ pub fn prepare() {
         if let Some(megabytes) = config().staging_mb {
             pool::set_limit((megabytes as usize) << 20);
         }
+        deferred::set_when(match config().asynchronous {
+            Async::Auto => When::Useful,
+            Async::Always => When::Always,
+            Async::Never => When::Captured,
+        });
         match config().gemm {
             Gemm::Auto => {}
             Gemm::Matrixmultiply => engine::set_gemm_backend(engine::Backend::Matrixmultiply),

@@ -6,8 +6,9 @@
 //! 4. Otherwise the policy's verdict: native, and served after all if that fails for want of a kernel; or
 //!    served, and native after all if we have no such combination.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::boundary::panic::guard;
 use crate::boundary::status::{Error, Evidence, SUCCESS, evidence};
@@ -19,6 +20,47 @@ use crate::native::inside::{calling_native, inside_native};
 use crate::native::real::clear_missing_kernel_error;
 use crate::policy::learn::{any_lesson, learn, learned};
 use crate::policy::verdict::{Mode, Reason, Verdict, forced_off, is_suspect, native_everywhere, verdict};
+
+/// What stands for the engine's kernel before it is known.
+const LATER: &str = "later";
+
+thread_local! {
+    /// The call that this thread serves.
+    static CURRENT: Cell<Line> = const { Cell::new(Line { name: "", reason: Reason::ForcedOn }) };
+}
+
+/// What the log says of a call in any case.
+#[derive(Clone, Copy)]
+pub struct Line {
+    /// The function's name.
+    pub name: &'static str,
+    reason: Reason,
+}
+
+/// That of the call which this thread serves.
+pub fn current_line() -> Line {
+    CURRENT.get()
+}
+
+impl Line {
+    /// Logs that the call has computed.
+    pub fn served(&self, served: &Served, time: Duration) {
+        let (name, reason, what, kernel) = (self.name, self.reason, &served.what, served.kernel);
+        let (bytes_in, bytes_out) = (log::bytes(served.bytes_in), log::bytes(served.bytes_out));
+        let time = time.as_secs_f64() * 1e3;
+        log::debug(format_args!(
+            "served fn={name} reason={reason} {what} in={bytes_in} out={bytes_out} time={time:.3}ms kernel={kernel}"
+        ));
+    }
+
+    /// Warns that a call which has returned could not compute.
+    pub fn failed_later(&self, error: Error) {
+        log::warn_once(format_args!(
+            "fn={} returned before it was computed, and then failed: {error}; its results are not-a-number, and the next call              returns the error. GPU_COMPAT_ASYNC=never computes each call before it returns",
+            self.name
+        ));
+    }
+}
 
 /// What a served call did, for the log.
 pub struct Served {
@@ -36,6 +78,11 @@ impl Served {
     /// A call that had nothing to compute: a size of zero.
     pub fn nothing() -> Served {
         Served { what: "nothing_to_do".to_owned(), bytes_in: 0, bytes_out: 0, kernel: "none" }
+    }
+
+    /// A call that is computed, and logged, when its stream gets there.
+    pub fn later() -> Served {
+        Served { what: String::new(), bytes_in: 0, bytes_out: 0, kernel: LATER }
     }
 }
 
@@ -187,18 +234,13 @@ fn serve_logged(
     serve: impl FnOnce() -> Result<Served, Error>,
 ) -> Result<(), Error> {
     let started = Instant::now();
+    let line = Line { name: slot.name(), reason };
+    CURRENT.set(line);
     let outcome = guard(slot.name(), serve);
     if log::debug_enabled() {
         match &outcome {
-            Ok(served) => log::debug(format_args!(
-                "served fn={} reason={reason} {} in={} out={} time={:.3}ms kernel={}",
-                slot.name(),
-                served.what,
-                log::bytes(served.bytes_in),
-                log::bytes(served.bytes_out),
-                started.elapsed().as_secs_f64() * 1e3,
-                served.kernel
-            )),
+            Ok(served) if served.kernel == LATER => {}
+            Ok(served) => line.served(served, started.elapsed()),
             Err(error) => {
                 log::debug(format_args!("refused fn={} reason={reason} error={error}", slot.name()));
             }

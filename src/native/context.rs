@@ -2,11 +2,14 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
-use cudarc::driver::sys::{CUcontext, CUdevice_attribute_enum as Attribute, CUstream};
+use cudarc::driver::sys::{
+    CUcontext, CUdevice_attribute_enum as Attribute, CUgraph, CUstream,
+    CUuserObject_flags_enum as UserObjectFlags, CUuserObjectRetain_flags_enum as RetainFlags,
+};
 
-use super::driver::{DriverError, check, driver};
+use super::driver::{DriverError, HostFunction, check, driver, graphs};
 use super::find::Library;
 
 /// A device's ordinal.
@@ -158,6 +161,25 @@ impl Drop for Entered {
     }
 }
 
+/// A recording of streams into a graph.
+#[derive(Clone, Copy, Debug)]
+pub struct Capture {
+    /// Its number, of which the process has no other.
+    pub id: u64,
+    graph: CUgraph,
+}
+
+impl Capture {
+    /// How many nodes its graph has so far.
+    pub fn nodes(self) -> Result<usize, DriverError> {
+        let graphs = graphs().ok_or(DriverError::NOT_SUPPORTED)?;
+        let mut count = 0;
+        // SAFETY: no room is given, so that only the number is told; the graph is the driver's.
+        check(unsafe { (graphs.graph_nodes)(self.graph, std::ptr::null_mut(), &raw mut count) })?;
+        Ok(count)
+    }
+}
+
 /// A stream as the caller named it: NULL and 1 are the legacy default stream, 2 the per-thread one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream(pub CUstream);
@@ -180,6 +202,64 @@ impl Stream {
         // SAFETY: `status` is writable; the stream as in `synchronize`.
         check(unsafe { (driver()?.stream_is_capturing)(self.0, &raw mut status) })?;
         Ok(status != 0)
+    }
+
+    /// Has the driver call `function` with `argument` on a thread of its own, in the stream's order, or at each launch of the
+    /// graph that the stream records.
+    ///
+    /// # Safety
+    /// `argument` is what `function` takes for as long as it may be called; `function` does not call the driver.
+    pub unsafe fn launch_host_function(
+        self,
+        function: HostFunction,
+        argument: *mut c_void,
+    ) -> Result<(), DriverError> {
+        // SAFETY: the stream as in `synchronize`, the rest is the caller's promise.
+        check(unsafe { (driver()?.launch_host_function)(self.0, function, argument) })
+    }
+
+    /// Gives `what` to the graph that the stream records: `end` is called with it when neither the graph nor anything made of
+    /// it exists any more. Errors: NOT_SUPPORTED where the driver is older than CUDA 11.3.
+    ///
+    /// # Safety
+    /// `end` takes `what` on any thread and does not call the driver. After an error `what` is the caller's still.
+    pub unsafe fn give_to_graph(self, what: *mut c_void, end: HostFunction) -> Result<(), DriverError> {
+        let graphs = graphs().ok_or(DriverError::NOT_SUPPORTED)?;
+        let graph = self.capture()?.ok_or(DriverError::NOT_SUPPORTED)?.graph;
+        let mut object = std::ptr::null_mut();
+        let no_sync = UserObjectFlags::CU_USER_OBJECT_NO_DESTRUCTOR_SYNC as u32;
+        // SAFETY: the out-pointer is writable; `what` and `end` are the caller's promise.
+        check(unsafe { (graphs.user_object_create)(&raw mut object, what, end, 1, no_sync) })?;
+        let moved = RetainFlags::CU_GRAPH_USER_OBJECT_MOVE as u32;
+        // SAFETY: graph and object come from the driver.
+        // An object that no graph took is kept for good: nodes that are already recorded may use what it holds.
+        let _ = unsafe { (graphs.graph_retain)(graph, object, 1, moved) };
+        Ok(())
+    }
+
+    /// The capture that the stream takes part in. Errors: NOT_SUPPORTED where the driver is older than CUDA 11.3.
+    pub fn capture(self) -> Result<Option<Capture>, DriverError> {
+        let graphs = graphs().ok_or(DriverError::NOT_SUPPORTED)?;
+        let (mut status, mut id, mut graph, mut count) = (0, 0, std::ptr::null_mut(), 0);
+        let mut nodes = std::ptr::null();
+        // SAFETY: every out-pointer is writable; the stream as in `synchronize`.
+        check(unsafe {
+            (graphs.capture_info)(
+                self.0,
+                &raw mut status,
+                &raw mut id,
+                &raw mut graph,
+                &raw mut nodes,
+                &raw mut count,
+            )
+        })?;
+        Ok((status != 0 && !graph.is_null()).then_some(Capture { id, graph }))
+    }
+
+    /// Whether nothing is left to do on it.
+    pub fn is_idle(self) -> bool {
+        // SAFETY: as in `synchronize`.
+        driver().is_ok_and(|driver| unsafe { (driver.stream_query)(self.0) } == 0)
     }
 
     /// Whether the stream's context still takes work: a sticky error (an illegal address, say) shows here,

@@ -8,7 +8,7 @@
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
-use cudarc::driver::sys::{CUDA_MEMCPY2D_st, CUcontext, CUstream};
+use cudarc::driver::sys::{CUDA_MEMCPY2D_st, CUcontext, CUgraph, CUstream, CUuserObject};
 
 /// A `CUresult` that is not `CUDA_SUCCESS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,25 +32,22 @@ pub fn check(result: c_uint) -> Result<(), DriverError> {
     if result == 0 { Ok(()) } else { Err(DriverError(result)) }
 }
 
-/// Stamps the table's struct and its loader out of one list of `field: "symbol" (argument types)` rows.
+/// Stamps a table's struct and its loader out of one list of `field: "symbol" (argument types)` rows.
 macro_rules! driver_table {
-    ($($(#[$doc:meta])* $field:ident: $symbol:literal ($($arg:ty),*);)*) => {
-        /// Addresses of driver functions; every one takes what NVIDIA's page of that name says.
-        pub struct Driver {
+    ($(#[$table_doc:meta])* $table:ident; $($(#[$doc:meta])* $field:ident: $symbol:literal ($($arg:ty),*);)*) => {
+        $(#[$table_doc])*
+        pub struct $table {
             $($(#[$doc])* pub $field: unsafe extern "C" fn($($arg),*) -> c_uint,)*
-            // Keeps the library loaded for as long as the addresses are used: for good.
-            _library: libloading::Library,
         }
 
-        impl Driver {
-            fn load(library: libloading::Library) -> Result<Driver, libloading::Error> {
-                Ok(Driver {
+        impl $table {
+            fn load(library: &libloading::Library) -> Result<$table, libloading::Error> {
+                Ok($table {
                     // SAFETY: each type above restates the prototype on the driver API's page for that
                     // symbol; NVIDIA keeps the ABI of a suffixed name for good.
                     $($field: unsafe {
                         *library.get::<unsafe extern "C" fn($($arg),*) -> c_uint>($symbol)?
                     },)*
-                    _library: library,
                 })
             }
         }
@@ -58,6 +55,8 @@ macro_rules! driver_table {
 }
 
 driver_table! {
+    /// Addresses of driver functions; every one takes what NVIDIA's page of that name says.
+    Driver;
     /// `cuInit`.
     init: b"cuInit\0" (c_uint);
     /// `cuDeviceGetCount`.
@@ -114,18 +113,59 @@ driver_table! {
     stream_query: b"cuStreamQuery\0" (CUstream);
     /// `cuStreamIsCapturing`.
     stream_is_capturing: b"cuStreamIsCapturing\0" (CUstream, *mut c_uint);
+    /// `cuLaunchHostFunc`.
+    launch_host_function: b"cuLaunchHostFunc\0" (CUstream, HostFunction, *mut c_void);
+    /// `cuThreadExchangeStreamCaptureMode`.
+    exchange_capture_mode: b"cuThreadExchangeStreamCaptureMode\0" (*mut c_uint);
 }
 
-/// The process's driver; `NOT_INITIALIZED` where there is none.
-pub fn driver() -> Result<&'static Driver, DriverError> {
-    static DRIVER: OnceLock<Option<Driver>> = OnceLock::new();
-    DRIVER
+driver_table! {
+    /// What came with CUDA 11.3: things whose life a graph shares.
+    Graphs;
+    /// `cuStreamGetCaptureInfo_v2`: status, identifier, graph, its nodes to depend on and their number.
+    capture_info: b"cuStreamGetCaptureInfo_v2\0" (
+        CUstream, *mut c_uint, *mut u64, *mut CUgraph, *mut *const c_void, *mut usize
+    );
+    /// `cuGraphGetNodes`: graph, room for nodes or null, their number.
+    graph_nodes: b"cuGraphGetNodes\0" (CUgraph, *mut c_void, *mut usize);
+    /// `cuUserObjectCreate`: object, what it is, its destructor, references, flags.
+    user_object_create: b"cuUserObjectCreate\0" (*mut CUuserObject, *mut c_void, HostFunction, c_uint, c_uint);
+    /// `cuGraphRetainUserObject`: graph, object, references, flags.
+    graph_retain: b"cuGraphRetainUserObject\0" (CUgraph, CUuserObject, c_uint, c_uint);
+}
+
+/// A function that the driver calls on a thread of its own; it must not call the driver.
+pub type HostFunction = unsafe extern "C" fn(*mut c_void);
+
+/// The library and its tables; it stays loaded for as long as the addresses are used: for good.
+struct Loaded {
+    driver: Driver,
+    graphs: Option<Graphs>,
+    _library: libloading::Library,
+}
+
+fn loaded() -> Option<&'static Loaded> {
+    static LOADED: OnceLock<Option<Loaded>> = OnceLock::new();
+    LOADED
         .get_or_init(|| {
             // SAFETY: loading the driver runs its initialisers, which every CUDA program does anyway; by
             // the time we are asked, the program has normally loaded it and this only counts a reference.
             let library = unsafe { libloading::Library::new("libcuda.so.1") }.ok()?;
-            Driver::load(library).ok()
+            Some(Loaded {
+                driver: Driver::load(&library).ok()?,
+                graphs: Graphs::load(&library).ok(),
+                _library: library,
+            })
         })
         .as_ref()
-        .ok_or(DriverError::NOT_INITIALIZED)
+}
+
+/// The process's driver; `NOT_INITIALIZED` where there is none.
+pub fn driver() -> Result<&'static Driver, DriverError> {
+    loaded().map(|loaded| &loaded.driver).ok_or(DriverError::NOT_INITIALIZED)
+}
+
+/// The functions of CUDA 11.3, if the driver is as new.
+pub fn graphs() -> Option<&'static Graphs> {
+    loaded()?.graphs.as_ref()
 }

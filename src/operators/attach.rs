@@ -17,10 +17,11 @@ use crate::policy::placement;
 use crate::policy::verdict::{Mode, own_kernels, verdict};
 
 /// The layer itself: run in this order in one namespace, under these names in tracebacks.
-const FALLBACK: [(&CStr, &str); 12] = [
+const FALLBACK: [(&CStr, &str); 13] = [
     (c"gpucompat/staging.py", include_str!("fallback/staging.py")),
     (c"gpucompat/random.py", include_str!("fallback/random.py")),
     (c"gpucompat/survey.py", include_str!("fallback/survey.py")),
+    (c"gpucompat/graphs.py", include_str!("fallback/graphs.py")),
     (c"gpucompat/replacement.py", include_str!("fallback/replacement.py")),
     (c"gpucompat/copy.py", include_str!("fallback/copy.py")),
     (c"gpucompat/equivalents.py", include_str!("fallback/equivalents.py")),

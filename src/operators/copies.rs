@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 
 use crate::memory::hosted;
-use crate::native::context::{Context, Device, Entered, Stream};
+use crate::native::context::{Capture, Context, Device, Entered, Stream};
 use crate::native::driver::{DriverError, check, driver};
 use crate::staging::address::host_reaches;
 
@@ -46,6 +46,11 @@ impl Queue {
     /// An error if the stream records a graph: what is computed on the host cannot be part of one.
     pub fn refuse_capture(&self) -> Result<(), DriverError> {
         if self.stream.is_capturing()? { Err(CAPTURE_UNSUPPORTED) } else { Ok(()) }
+    }
+
+    /// The capture that the stream takes part in.
+    pub fn capture(&self) -> Result<Option<Capture>, DriverError> {
+        self.stream.capture()
     }
 
     /// Queues a copy from the device; the bytes are there after [`Queue::wait`].

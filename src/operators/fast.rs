@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ground::{self, Ground};
 use super::operands::{Argument, NotPlain, Operand, Operands, Role, overlap};
@@ -22,6 +23,14 @@ use crate::boundary::panic::guard;
 
 /// What PyTorch's CPU kernels say to an element type that they do not know; `replacement.py` looks for the same.
 const UNKNOWN_TYPE: [&str; 2] = [" not implemented for ", "MKL FFT doesn't support tensors of type"];
+
+/// Whether a graph is recorded anywhere, of which only the Python replacement knows what to do.
+static RECORDING: AtomicBool = AtomicBool::new(false);
+
+/// Sets whether a graph is recorded anywhere.
+pub fn set_recording(on: bool) {
+    RECORDING.store(on, Ordering::Relaxed);
+}
 
 /// One overload: its arguments, results, and the functions that compute it.
 pub struct Plan {
@@ -160,7 +169,11 @@ unsafe extern "C" fn enter(capsule: Object, given: *const Object, count: isize, 
             names.into_iter().map(|name| python.interned(name)).zip(values.iter().copied()).collect()
         };
         let given = Given { positional, named };
-        let fast = ground::standing(python).map_or(Err(NotPlain), |ground| plan.serve(ground, &given));
+        let fast = if RECORDING.load(Ordering::Relaxed) {
+            Err(NotPlain)
+        } else {
+            ground::standing(python).map_or(Err(NotPlain), |ground| plan.serve(ground, &given))
+        };
         match fast {
             Ok(object) => (!object.is_null()).then_some(object),
             Err(NotPlain) => plan.call_slow(python, &given).map(Ref::release),

@@ -3,7 +3,9 @@
 //! `_read(host, device, bytes, number, stream)`, `_write(device, host, bytes, number, stream)` and
 //! `_move(target, source, bytes, number, stream)` take addresses, a device's number and a stream of its; they return
 //! 0 or the driver's error. `_on_host(address, bytes)` tells whether device memory lies on the host, where it may be
-//! touched after `_await(number, stream)`, which returns as the copies do. `_note(text)` writes a line.
+//! touched after `_await(number, stream)`, which returns as the copies do. `_capture(number, stream)` is the number of the
+//! capture that a stream takes part in, `_captured_nodes(number, stream)` that of its graph's nodes; 0 for none. While
+//! `_recording(1)` holds, every operator is left to Python. `_note(text)` writes a line.
 
 #![allow(unsafe_code)]
 
@@ -21,6 +23,9 @@ static WRITE: Method = Method::new(c"write", write);
 static MOVE: Method = Method::new(c"move", move_within);
 static ON_HOST: Method = Method::new(c"on_host", on_host);
 static AWAIT: Method = Method::new(c"await", wait);
+static CAPTURE: Method = Method::new(c"capture", capture);
+static CAPTURED_NODES: Method = Method::new(c"captured_nodes", captured_nodes);
+static RECORDING: Method = Method::new(c"recording", recording);
 static NOTE: Method = Method::new(c"note", note);
 
 /// Puts the functions into the layer's namespace.
@@ -31,6 +36,9 @@ pub fn define(namespace: &Namespace) -> Result<(), String> {
         (c"_move", &MOVE),
         (c"_on_host", &ON_HOST),
         (c"_await", &AWAIT),
+        (c"_capture", &CAPTURE),
+        (c"_captured_nodes", &CAPTURED_NODES),
+        (c"_recording", &RECORDING),
         (c"_note", &NOTE),
         (c"_accelerate", &fast::ACCELERATE),
         (c"_calibrate", &fast::CALIBRATE),
@@ -136,6 +144,33 @@ unsafe extern "C" fn move_within(_: Object, given: *const Object, count: isize, 
     };
     // SAFETY: Python's call.
     unsafe { copy(given, count, run) }
+}
+
+unsafe extern "C" fn capture(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let ask = |_: &Python, [device, stream]: [usize; 2]| {
+        let found = Queue::of(device as i32, stream).and_then(|queue| queue.capture());
+        found.ok().flatten().map_or(0, |capture| capture.id as i64)
+    };
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, ask) }
+}
+
+unsafe extern "C" fn captured_nodes(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let ask = |_: &Python, [device, stream]: [usize; 2]| {
+        let found = Queue::of(device as i32, stream).and_then(|queue| queue.capture());
+        found.ok().flatten().and_then(|capture| capture.nodes().ok()).map_or(0, |nodes| nodes as i64)
+    };
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, ask) }
+}
+
+unsafe extern "C" fn recording(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let set = |_: &Python, [on]: [usize; 1]| {
+        fast::set_recording(on != 0);
+        0
+    };
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, set) }
 }
 
 unsafe extern "C" fn note(_: Object, given: *const Object, count: isize, _: Object) -> Object {

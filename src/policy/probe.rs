@@ -10,6 +10,7 @@ use std::ffi::{c_int, c_void};
 use std::fmt;
 
 use super::probe_convolution;
+use crate::native::capture::Relaxed;
 use crate::native::context::Context;
 use crate::native::driver::{DriverError, check, driver};
 use crate::native::find::{Library, Slot};
@@ -82,6 +83,8 @@ type Sgemm = unsafe extern "C" fn(
 pub fn run(library: Library) -> Result<(), ProbeFailure> {
     // A fresh thread has no context until its first call of the runtime, which may be the library's own.
     let _entered = Context::current()?.enter()?;
+    // The program's first call may come while it captures a stream; the probe works on another.
+    let _relaxed = Relaxed::begin()?;
     match library {
         Library::Cublas | Library::CublasLt => calling_native(|| Workbench::open()?.sgemm()),
         Library::Cudnn => calling_native(|| probe_convolution::run(&Workbench::open()?)),

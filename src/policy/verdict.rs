@@ -155,10 +155,21 @@ fn judge(library: Library, device: Device) -> Verdict {
     if sm < config().min_sm {
         return Verdict::native(Reason::TrustedSm(sm));
     }
+    if library == Library::CublasLt
+        && let Some(probed) = probed(Library::Cublas, device)
+    {
+        return probed;
+    }
     match probe::run(library) {
         Ok(()) => Verdict::native(Reason::ProbePassed),
         Err(failure) => Verdict::compat(Reason::ProbeFailed(failure)),
     }
+}
+
+/// What a probe that has run says.
+fn probed(library: Library, device: Device) -> Option<Verdict> {
+    let known = VERDICTS.lock().as_ref()?.get(&(library, device)).copied()?;
+    matches!(known.reason, Reason::ProbePassed | Reason::ProbeFailed(_)).then_some(known)
 }
 
 /// The verdict for the program's own kernels (PyTorch's operators) on the current device: `covered` says

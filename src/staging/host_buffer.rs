@@ -57,13 +57,23 @@ impl<T: Plain> HostBuffer<T> {
         let block = Block::take(bytes)?;
         Ok(HostBuffer { start: block.start().cast(), elements, block: Some(block) })
     }
+
+    /// The same for copies: page-locked if the driver has such memory. Needs a current context.
+    pub fn for_copies(elements: usize) -> Result<HostBuffer<T>, Error> {
+        let bytes = elements.checked_mul(size_of::<T>()).ok_or(Error::AllocFailed)?;
+        let locked = if bytes == 0 { None } else { Block::take_locked(bytes).ok() };
+        match locked {
+            Some(block) => Ok(HostBuffer { start: block.start().cast(), elements, block: Some(block) }),
+            None => HostBuffer::unspecified(elements),
+        }
+    }
 }
 
 impl<T: Plain> Deref for HostBuffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         // SAFETY: `start` is aligned (64, or dangling for zero elements) and `elements` initialised values lie there
-        // (the block was allocated as zeros), which `Plain` makes valid whatever was written since.
+        // (the block was allocated as zeros, or by the driver), which `Plain` makes valid whatever they are.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.elements) }
     }
 }

@@ -1,8 +1,9 @@
-//! Host memory that stands by between calls: fresh pages cost more than the bytes that are copied into them.
+//! Host memory that stands by between calls: fresh pages cost more than the bytes that are copied into them, and
+//! page-locked ones, which the device copies to and from without the host's help, cost more still.
 //!
-//! Blocks come back when an operand is done with, up to [`set_limit`] bytes in all (`GPU_COMPAT_STAGING_MB`); beyond that the
-//! one that lay idle longest goes, and at each call those that no call has used for a while. Small ones are not worth
-//! keeping and go straight to the allocator.
+//! Blocks come back when an operand is done with, up to [`set_limit`] bytes of either kind (`GPU_COMPAT_STAGING_MB`); beyond
+//! that the one that lay idle longest goes, and at each call those that no call has used for a while. Small pageable ones
+//! are not worth keeping and go straight to the allocator.
 
 #![allow(unsafe_code)]
 
@@ -14,22 +15,36 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::boundary::status::Error;
+use crate::native::locked;
 
 /// Boundary that blocks start at: a cache line.
 pub const ALIGNMENT: usize = 64;
-/// Blocks below this size are left to the allocator, larger ones are whole multiples of it.
+/// Pageable blocks below this size are left to the allocator, larger ones are whole multiples of it.
 const GRAIN: usize = 64 << 10;
+/// Page-locked blocks are powers of two from a page on below the grain, and whole multiples of it above.
+const PAGE: usize = 4 << 10;
 /// How long a block waits for its next use.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 static LIMIT: AtomicUsize = AtomicUsize::new(256 << 20);
-static IDLE: Mutex<Shelf> = Mutex::new(Shelf { blocks: Vec::new(), bytes: 0 });
+static PAGEABLE: Mutex<Shelf> = Mutex::new(Shelf { blocks: Vec::new(), bytes: 0 });
+static LOCKED: Mutex<Shelf> = Mutex::new(Shelf { blocks: Vec::new(), bytes: 0 });
+
+/// Who made the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The allocator.
+    Pageable,
+    /// The driver.
+    Locked,
+}
 
 /// Memory that its holder owns alone.
 #[derive(Debug)]
 pub struct Block {
     start: NonNull<u8>,
     bytes: usize,
+    kind: Kind,
     /// Whether all of it is zeros.
     pub zeroed: bool,
 }
@@ -48,20 +63,46 @@ pub fn set_limit(bytes: usize) {
     LIMIT.store(bytes, Ordering::Relaxed);
 }
 
+/// How many bytes may stand by.
+pub fn limit() -> usize {
+    LIMIT.load(Ordering::Relaxed)
+}
+
+/// Lets those page-locked blocks go that stand by too long or exceed the limit; with a context current.
+pub fn trim() {
+    LOCKED.lock().trim(Instant::now());
+}
+
 impl Block {
     /// At least `bytes` bytes, more than 0; [`Error::AllocFailed`] if the host has not that much memory.
     pub fn take(bytes: usize) -> Result<Block, Error> {
         let rounded = if bytes < GRAIN { Some(bytes) } else { bytes.checked_next_multiple_of(GRAIN) };
         let rounded = rounded.ok_or(Error::AllocFailed)?;
-        let found = if rounded < GRAIN { None } else { IDLE.lock().take(rounded) };
+        let found = if rounded < GRAIN { None } else { PAGEABLE.lock().take(rounded) };
         found.map_or_else(|| Block::allocate(rounded), Ok)
+    }
+
+    /// The same of page-locked memory, with a context current, captured or not; [`Error::AllocFailed`] if the driver has none.
+    pub fn take_locked(bytes: usize) -> Result<Block, Error> {
+        let rounded = if bytes < GRAIN {
+            Some(bytes.next_power_of_two().max(PAGE))
+        } else {
+            bytes.checked_next_multiple_of(GRAIN)
+        };
+        let rounded = rounded.filter(|&bytes| isize::try_from(bytes).is_ok()).ok_or(Error::AllocFailed)?;
+        if let Some(found) = LOCKED.lock().take(rounded) {
+            return Ok(found);
+        }
+        let start = locked::allocate(rounded).map_err(|_| Error::AllocFailed)?;
+        Ok(Block { start, bytes: rounded, kind: Kind::Locked, zeroed: false })
     }
 
     fn allocate(bytes: usize) -> Result<Block, Error> {
         let layout = Layout::from_size_align(bytes, ALIGNMENT).map_err(|_| Error::AllocFailed)?;
         // SAFETY: the layout is not of size zero.
         let start = unsafe { alloc_zeroed(layout) };
-        Ok(Block { start: NonNull::new(start).ok_or(Error::AllocFailed)?, bytes, zeroed: true })
+        let start = NonNull::new(start).ok_or(Error::AllocFailed)?;
+        Ok(Block { start, bytes, kind: Kind::Pageable, zeroed: true })
     }
 
     /// Where it starts.
@@ -69,19 +110,31 @@ impl Block {
         self.start
     }
 
-    /// Gives it back: it stands by, or goes.
+    /// Gives it back: it stands by, or goes. Page-locked memory is let go by [`trim`] only: this may run on a thread on which
+    /// the driver must not be called.
     pub fn give_back(self) {
-        if self.bytes >= GRAIN && self.bytes <= LIMIT.load(Ordering::Relaxed) {
-            IDLE.lock().put(self, Instant::now());
-        } else {
-            self.free();
+        let now = Instant::now();
+        match self.kind {
+            Kind::Locked => LOCKED.lock().put(self, now),
+            Kind::Pageable if self.bytes >= GRAIN && self.bytes <= limit() => {
+                let mut shelf = PAGEABLE.lock();
+                shelf.put(self, now);
+                shelf.trim(now);
+            }
+            Kind::Pageable => self.free(),
         }
     }
 
     fn free(self) {
-        if let Ok(layout) = Layout::from_size_align(self.bytes, ALIGNMENT) {
-            // SAFETY: allocated in `allocate` with this very layout, and owned alone.
-            unsafe { dealloc(self.start.as_ptr(), layout) };
+        match self.kind {
+            // SAFETY: the driver's, from `take_locked`, and owned alone; a holder gives it back after the copies that use it.
+            Kind::Locked => unsafe { locked::free(self.start) },
+            Kind::Pageable => {
+                if let Ok(layout) = Layout::from_size_align(self.bytes, ALIGNMENT) {
+                    // SAFETY: allocated in `allocate` with this very layout, and owned alone.
+                    unsafe { dealloc(self.start.as_ptr(), layout) };
+                }
+            }
         }
     }
 }
@@ -100,7 +153,11 @@ impl Shelf {
     fn put(&mut self, block: Block, now: Instant) {
         self.bytes += block.bytes;
         self.blocks.push((now, block));
-        let limit = LIMIT.load(Ordering::Relaxed);
+    }
+
+    /// Lets go what lay idle too long, and the longest idle ones beyond the limit.
+    fn trim(&mut self, now: Instant) {
+        let limit = limit();
         let keep = |(since, _): &(Instant, Block), bytes: usize| {
             bytes <= limit && now.saturating_duration_since(*since) < PATIENCE
         };
@@ -146,9 +203,11 @@ mod tests {
         shelf.put(block(1), start);
         shelf.put(block(2), start + PATIENCE / 2);
         shelf.put(block(3), start + PATIENCE);
+        shelf.trim(start + PATIENCE);
         assert_eq!(sizes(&shelf), [2, 3], "the first one waited too long");
         let many = LIMIT.load(Ordering::Relaxed) / GRAIN;
         shelf.put(block(many - 3), start + PATIENCE);
+        shelf.trim(start + PATIENCE);
         assert_eq!(sizes(&shelf), [3, many - 3], "the limit holds");
         while let Some((_, block)) = shelf.blocks.pop() {
             block.free();

@@ -180,6 +180,26 @@ impl Region {
     }
 }
 
+impl Rectangle {
+    /// The same copy with bytes for elements.
+    #[must_use]
+    pub fn in_bytes(self, element_bytes: usize) -> Rectangle {
+        Rectangle {
+            device: self.device,
+            host: self.host * element_bytes,
+            width: self.width * element_bytes,
+            height: self.height,
+            device_pitch: self.device_pitch * element_bytes,
+            host_pitch: self.host_pitch * element_bytes,
+        }
+    }
+
+    /// Bytes from the first to behind the last one on the device, of a copy of bytes.
+    pub fn device_extent(self) -> usize {
+        self.height.saturating_sub(1) * self.device_pitch + self.width
+    }
+}
+
 impl CopyPlan {
     /// Bytes that the copies move.
     pub fn bytes(&self, element_bytes: usize) -> u64 {

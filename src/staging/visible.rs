@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use super::copies::Direction;
 use super::host_buffer::Plain;
 use super::region::Rectangle;
-use super::transfer::Direction;
 
 /// Moves a rectangle of memory that the host can touch, after the stream has been waited for.
 pub fn copy_visible<T: Plain>(copy: &Rectangle, direction: Direction, host: *mut T) {

@@ -20,7 +20,7 @@ use crate::entry::call::{Call, write_host_info};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::region::Region;
-use crate::staging::transfer::{Contents, Staged};
+use crate::staging::staged::{Contents, Staged};
 
 macro_rules! cublas_getrf_batched {
     ($symbol:ident, $T:ident) => { export! { $symbol of Cublas (
@@ -256,7 +256,7 @@ fn write_inverses<T: BlasElement>(
 ) -> Result<(), Error> {
     let all_regular = info.iter().all(|&info| info == 0);
     let mut inverses = if all_regular {
-        call.transfer.room_for::<T>(region)?
+        call.transfer.room_for::<T>("ldc", region)?
     } else {
         call.transfer.copy_in::<T>("ldc", region)?
     };
@@ -330,7 +330,7 @@ pub fn qr_factor<T: BlasElement>(args: Tall, tau: u64, info: *mut c_int) -> Resu
     let call = Call::on(args.handle)?;
     let (a, tau) = (a.batch(&call, count)?, tau.batch(&call, count)?);
     let mut a = call.transfer.copy_in::<T>("lda", &a)?;
-    let mut tau = call.transfer.room_for::<T>(&tau)?;
+    let mut tau = call.transfer.room_for::<T>("TauArray", &tau)?;
     call.transfer.wait()?;
     engine::qr_factor_batch(m, n, a.elements_mut(), tau.elements_mut());
     call.transfer.copy_out("lda", a)?;

@@ -19,7 +19,7 @@ use super::product::Batch;
 use super::types::CudaElement;
 use crate::boundary::args::Op;
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::host_buffer::Plain;
@@ -53,6 +53,7 @@ pub struct Args {
 }
 
 /// The sizes of a call, checked.
+#[derive(Clone, Copy)]
 struct Sizes {
     op: Op,
     m: usize,
@@ -101,7 +102,7 @@ impl Args {
         }
         if matches!(self.batch, Batch::Pointers { .. }) {
             let addresses = call.transfer.read_now::<u64>(name, address, count)?;
-            return Ok(Bases::List(addresses.elements().to_vec()));
+            return Ok(Bases::List(addresses));
         }
         Ok(Bases::Strided { base: address, stride, count })
     }
@@ -120,11 +121,20 @@ where
     Acc: engine::Accumulator + Plain,
 {
     let sizes = args.validate()?;
-    let Sizes { op, m, n, lda, count, strides } = sizes;
-    if m == 0 || n == 0 || count == 0 {
+    if sizes.m == 0 || sizes.n == 0 || sizes.count == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
+    Call::of(args.handle, Timing::Deferrable)?
+        .run(Given((args, sizes)), |call, Given((args, sizes))| run::<AB, Out, Acc>(call, args, sizes))
+}
+
+fn run<AB, Out, Acc>(call: &Call, args: &Args, sizes: &Sizes) -> Result<Served, Error>
+where
+    AB: engine::Input<Acc> + Plain + CudaElement,
+    Out: engine::Output<Acc> + Plain,
+    Acc: engine::Accumulator + Plain,
+{
+    let Sizes { op, m, n, lda, count, strides } = *sizes;
     let (alpha, beta) = (call.scalar::<Acc>("alpha", args.alpha)?, call.scalar::<Acc>("beta", args.beta)?);
     let zero = Acc::zero();
     if alpha == zero && beta == Acc::from_f64(1.0) {
@@ -134,14 +144,14 @@ where
     let [stride_a, stride_x, stride_y] = strides;
     let (mut a, mut x) = (None, None);
     if alpha != zero {
-        let bases = args.bases(&call, "a", args.a, stride_a, count)?;
+        let bases = args.bases(call, "a", args.a, stride_a, count)?;
         a = Some(call.transfer.operand::<AB>("a", &Region { rows: m, cols: n, ld: lda, bases })?);
-        let bases = args.bases(&call, "x", args.x.address, stride_x, count)?;
+        let bases = args.bases(call, "x", args.x.address, stride_x, count)?;
         x = Some(call.transfer.operand::<AB>("x", &Args::vectors(args.x, len_x, bases))?);
     }
-    let region = Args::vectors(args.y, len_y, args.bases(&call, "y", args.y.address, stride_y, count)?);
+    let region = Args::vectors(args.y, len_y, args.bases(call, "y", args.y.address, stride_y, count)?);
     let mut y = if beta == zero {
-        call.transfer.room_for::<Out>(&region)?
+        call.transfer.room_for::<Out>("y", &region)?
     } else {
         call.transfer.copy_in::<Out>("y", &region)?
     };
@@ -171,5 +181,5 @@ where
         op.letter(),
         AB::TYPE.name()
     );
-    Ok(served(&call, kernel.name(), what))
+    Ok(served(call, kernel.name(), what))
 }

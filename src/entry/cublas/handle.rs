@@ -18,7 +18,7 @@ use crate::handle::registry::{Owner, forget, hand_out, note_real, owner, was_our
 use crate::native::context::{Context, Device, Stream};
 use crate::native::find::{Library, Slot};
 use crate::native::inside::calling_native;
-use crate::policy::verdict::no_native_handle;
+use crate::policy::verdict::{no_native_handle, verdict};
 
 macro_rules! cublas_create {
     ($symbol:ident) => {
@@ -127,6 +127,8 @@ pub fn create(
     if status == SUCCESS {
         // SAFETY: not null, and the real library has just written a handle there.
         note_real(unsafe { out.read() }, interface);
+        // Judged now: the first call may come while a stream is captured, where the library cannot be tried.
+        let _ = verdict(library);
         return Ok(SUCCESS);
     }
     if explains_missing_handle(library, status) || library == Library::Cudnn && native.is_none() {

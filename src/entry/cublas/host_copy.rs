@@ -20,8 +20,8 @@ use crate::boundary::status::{Error, SUCCESS};
 use crate::entry::call::{Call, PointerMode};
 use crate::entry::route::Served;
 use crate::native::context::{Context, Stream};
+use crate::staging::copies::Direction;
 use crate::staging::region::Rectangle;
-use crate::staging::transfer::Direction;
 
 macro_rules! cublas_set_vector {
     ($symbol:ident, $I:ident) => {

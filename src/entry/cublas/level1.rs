@@ -14,7 +14,7 @@ use gpucompat_engine::{Accumulator, Conj};
 
 use super::operand::{Element, Strided, served};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::host_buffer::Plain;
@@ -66,17 +66,19 @@ pub fn axpy<S: Element, A: Element>(args: Args, alpha: *const c_void) -> Result<
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = factor::<S, A>(&call, "alpha", alpha)?;
-    if alpha.is_zero() {
-        return Ok(Served::nothing());
-    }
-    let x = args.x.read::<S>("x", n, &call)?;
-    let mut y = args.y.fetch::<S>("y", n, &call)?;
-    call.transfer.wait()?;
-    blas::axpy(alpha, x.view(), y.view_mut());
-    y.write_back(&call)?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, alpha, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, alpha, n))| {
+        let alpha = factor::<S, A>(call, "alpha", alpha)?;
+        if alpha.is_zero() {
+            return Ok(Served::nothing());
+        }
+        let x = args.x.read::<S>("x", n, call)?;
+        let mut y = args.y.fetch::<S>("y", n, call)?;
+        call.transfer.wait()?;
+        blas::axpy(alpha, x.view(), y.view_mut());
+        y.write_back(call)?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// `y ← x`.
@@ -85,13 +87,15 @@ pub fn copy<S: Element>(args: Args) -> Result<Served, Error> {
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let x = args.x.read::<S>("x", n, &call)?;
-    let mut y = args.y.room::<S>("y", n, &call)?;
-    call.transfer.wait()?;
-    blas::copy(x.view(), y.view_mut());
-    y.write_back(&call)?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, n))| {
+        let x = args.x.read::<S>("x", n, call)?;
+        let mut y = args.y.room::<S>("y", n, call)?;
+        call.transfer.wait()?;
+        blas::copy(x.view(), y.view_mut());
+        y.write_back(call)?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// `x ↔ y`.
@@ -100,14 +104,16 @@ pub fn swap<S: Element>(args: Args) -> Result<Served, Error> {
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let mut x = args.x.fetch::<S>("x", n, &call)?;
-    let mut y = args.y.fetch::<S>("y", n, &call)?;
-    call.transfer.wait()?;
-    blas::swap(x.view_mut(), y.view_mut());
-    x.write_back(&call)?;
-    y.write_back(&call)?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, n))| {
+        let mut x = args.x.fetch::<S>("x", n, call)?;
+        let mut y = args.y.fetch::<S>("y", n, call)?;
+        call.transfer.wait()?;
+        blas::swap(x.view_mut(), y.view_mut());
+        x.write_back(call)?;
+        y.write_back(call)?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// `x ← α·x`, α of type `A`.
@@ -116,29 +122,33 @@ pub fn scal<S: Element, A: Element>(args: Args, alpha: *const c_void) -> Result<
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = factor::<S, A>(&call, "alpha", alpha)?;
-    let mut x = args.x.fetch::<S>("x", n, &call)?;
-    call.transfer.wait()?;
-    blas::scal(alpha, x.view_mut());
-    x.write_back(&call)?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, alpha, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, alpha, n))| {
+        let alpha = factor::<S, A>(call, "alpha", alpha)?;
+        let mut x = args.x.fetch::<S>("x", n, call)?;
+        call.transfer.wait()?;
+        blas::scal(alpha, x.view_mut());
+        x.write_back(call)?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// `Σ xᵢ·yᵢ`, or `Σ conj(xᵢ)·yᵢ`, as an element.
 pub fn dot<S: Element>(conj: Conj, args: Args, result: *mut c_void) -> Result<Served, Error> {
     let n = args.len()?;
-    let call = Call::on(args.handle)?;
-    let mut sum = S::Exec::zero();
-    require(result)?;
-    if n > 0 {
-        let x = args.x.read::<S>("x", n, &call)?;
-        let y = args.y.read::<S>("y", n, &call)?;
-        call.transfer.wait()?;
-        sum = blas::dot(conj, x.view(), y.view());
-    }
-    call.write_scalars("result", result, &[S::nearest(sum)])?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, result, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, result, n))| {
+        let mut sum = S::Exec::zero();
+        let result = call.result::<S>("result", result)?;
+        if n > 0 {
+            let x = args.x.read::<S>("x", n, call)?;
+            let y = args.y.read::<S>("y", n, call)?;
+            call.transfer.wait()?;
+            sum = blas::dot(conj, x.view(), y.view());
+        }
+        result.write(call, S::nearest(sum))?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// `√Σ|xᵢ|²`.
@@ -157,16 +167,18 @@ fn real_result<S: Element>(
     of: fn(blas::Vector<'_, S>) -> Part<S>,
 ) -> Result<Served, Error> {
     let n = args.len()?;
-    let call = Call::on(args.handle)?;
-    let mut value = S::Exec::zero().re();
-    require(result)?;
-    if n > 0 && args.x.increment > 0 {
-        let x = args.x.read::<S>("x", n, &call)?;
-        call.transfer.wait()?;
-        value = of(x.view());
-    }
-    call.write_scalars("result", result, &[<S::RealElement as BlasElement>::nearest(value.convert())])?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, result, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, result, n))| {
+        let mut value = S::Exec::zero().re();
+        let result = call.result::<S::RealElement>("result", result)?;
+        if n > 0 && args.x.increment > 0 {
+            let x = args.x.read::<S>("x", n, call)?;
+            call.transfer.wait()?;
+            value = of(x.view());
+        }
+        result.write(call, <S::RealElement as BlasElement>::nearest(value.convert()))?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// The position, from 1, of the first element of extreme magnitude, as an integer of type `I`.
@@ -176,17 +188,19 @@ pub fn extreme_index<S: Element, I: Plain + TryFrom<usize>>(
     result: *mut c_void,
 ) -> Result<Served, Error> {
     let n = args.len()?;
-    let call = Call::on(args.handle)?;
-    let mut position = 0;
-    require(result)?;
-    if n > 0 && args.x.increment > 0 {
-        let x = args.x.read::<S>("x", n, &call)?;
-        call.transfer.wait()?;
-        position = blas::extreme_index(extreme, x.view()).map_or(0, |index| index + 1);
-    }
-    let position = I::try_from(position).map_err(|_| Error::Internal)?;
-    call.write_scalars("result", result, &[position])?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, result, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, result, n))| {
+        let mut position = 0;
+        let result = call.result::<I>("result", result)?;
+        if n > 0 && args.x.increment > 0 {
+            let x = args.x.read::<S>("x", n, call)?;
+            call.transfer.wait()?;
+            position = blas::extreme_index(extreme, x.view()).map_or(0, |index| index + 1);
+        }
+        let position = I::try_from(position).map_err(|_| Error::Internal)?;
+        result.write(call, position)?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// `x ← c·x + s·y`, `y ← c·y − conj(s)·x`; the real c of type `C`, s of type `A`.
@@ -199,16 +213,18 @@ pub fn rot<S: Element, C: Element, A: Element>(
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let c = call.scalar::<C>("c", c)?.value().convert::<S::Exec>().re();
-    let s = factor::<S, A>(&call, "s", s)?;
-    let mut x = args.x.fetch::<S>("x", n, &call)?;
-    let mut y = args.y.fetch::<S>("y", n, &call)?;
-    call.transfer.wait()?;
-    blas::rot(c, s, x.view_mut(), y.view_mut());
-    x.write_back(&call)?;
-    y.write_back(&call)?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, c, s, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, c, s, n))| {
+        let c = call.scalar::<C>("c", c)?.value().convert::<S::Exec>().re();
+        let s = factor::<S, A>(call, "s", s)?;
+        let mut x = args.x.fetch::<S>("x", n, call)?;
+        let mut y = args.y.fetch::<S>("y", n, call)?;
+        call.transfer.wait()?;
+        blas::rot(c, s, x.view_mut(), y.view_mut());
+        x.write_back(call)?;
+        y.write_back(call)?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// The rotation that makes b zero: r over a, z over b (real types), c of type `C`, and s.
@@ -240,15 +256,17 @@ pub fn rotm<S: Element<Exec: gpucompat_engine::Real>>(
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let param = call.scalars::<S, 5>("param", param)?.map(BlasElement::value);
-    let mut x = args.x.fetch::<S>("x", n, &call)?;
-    let mut y = args.y.fetch::<S>("y", n, &call)?;
-    call.transfer.wait()?;
-    blas::rotm(ModifiedRotation::of_param(param), x.view_mut(), y.view_mut());
-    x.write_back(&call)?;
-    y.write_back(&call)?;
-    Ok(args.served::<S>(&call))
+    let given = Given((args, param, n));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, param, n))| {
+        let param = call.scalars::<S, 5>("param", param)?.map(BlasElement::value);
+        let mut x = args.x.fetch::<S>("x", n, call)?;
+        let mut y = args.y.fetch::<S>("y", n, call)?;
+        call.transfer.wait()?;
+        blas::rotm(ModifiedRotation::of_param(param), x.view_mut(), y.view_mut());
+        x.write_back(call)?;
+        y.write_back(call)?;
+        Ok(args.served::<S>(call))
+    })
 }
 
 /// The modified rotation of d₁, d₂, x₁ (all three in and out) and y₁, into `param`.
@@ -270,8 +288,4 @@ pub fn rotmg<S: Element<Exec: gpucompat_engine::Real>>(
     }
     call.write_scalars("param", param, &numbers.map(S::nearest))?;
     Ok(served(&call, KERNEL, format!("type={}", S::TYPE.name())))
-}
-
-fn require(result: *mut c_void) -> Result<(), Error> {
-    if result.is_null() { Err(Error::InvalidValue("result")) } else { Ok(()) }
 }

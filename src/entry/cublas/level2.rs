@@ -19,12 +19,12 @@ use gpucompat_engine::blas::{self, Factor, Number, Storage, Stored, Symmetry, Tr
 use super::operand::{Element, Strided, served, size};
 use crate::boundary::args::{Op, diagonal_from_c, triangle_from_c};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::host_buffer::Plain;
 use crate::staging::region::{Bases, Rectangle, Region};
-use crate::staging::transfer::Staged;
+use crate::staging::staged::Staged;
 
 /// The engine's kernel, in the log.
 const KERNEL: &str = "structured";
@@ -209,7 +209,7 @@ pub fn band_product<T: Entry>(
     let op = Op::from_c(trans, "trans")?;
     let stored = args.validate()?;
     let lengths = if op.transposes() { [stored.rows, stored.cols] } else { [stored.cols, stored.rows] };
-    product::<T>(args, stored, lengths, [alpha, beta], |alpha, a, stored, x, beta, y| {
+    product::<T>(args, stored, lengths, [alpha, beta], move |alpha, a, stored, x, beta, y| {
         blas::band_product(transposition(op), alpha, a, stored, x, beta, y);
     })
     .map(|served| Served { what: format!("trans={} {}", op.letter(), served.what), ..served })
@@ -223,9 +223,15 @@ pub fn symmetric_product<T: Entry>(
     beta: *const c_void,
 ) -> Result<Served, Error> {
     let stored = args.validate()?;
-    product::<T>(args, stored, [stored.cols, stored.rows], [alpha, beta], |alpha, a, stored, x, beta, y| {
-        blas::symmetric_product(symmetry, alpha, a, stored, x, beta, y);
-    })
+    product::<T>(
+        args,
+        stored,
+        [stored.cols, stored.rows],
+        [alpha, beta],
+        move |alpha, a, stored, x, beta, y| {
+            blas::symmetric_product(symmetry, alpha, a, stored, x, beta, y);
+        },
+    )
 }
 
 /// Stages the operands of `y ← α·op(A)·x + β·y`; `lengths` of x and y.
@@ -234,34 +240,37 @@ fn product<T: Entry>(
     stored: Stored,
     [len_x, len_y]: [usize; 2],
     [alpha, beta]: [*const c_void; 2],
-    compute: impl Fn(T, &[T], Stored, blas::Vector<'_, T>, T, blas::VectorMut<'_, T>),
+    compute: impl Fn(T, &[T], Stored, blas::Vector<'_, T>, T, blas::VectorMut<'_, T>) + Send + Sync + 'static,
 ) -> Result<Served, Error> {
     if len_x == 0 || len_y == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let (alpha, beta) = (call.scalar::<T>("alpha", alpha)?, call.scalar::<T>("beta", beta)?);
-    let (zero, one) = (T::zero(), T::from_f64(1.0));
-    if alpha == zero && beta == one {
-        return Ok(Served::nothing());
-    }
-    // Neither is read with α = 0, nor is y with β = 0.
-    let a = (alpha != zero).then(|| call.transfer.operand::<T>("a", &args.region(&stored)?)).transpose()?;
-    let x = (alpha != zero).then(|| args.x.read::<T>("x", len_x, &call)).transpose()?;
-    let mut y = if beta == zero {
-        args.y.room::<T>("y", len_y, &call)?
-    } else {
-        args.y.fetch::<T>("y", len_y, &call)?
-    };
-    call.transfer.wait()?;
-    match (&a, &x) {
-        (Some(a), Some(x)) => {
-            compute(alpha, a.elements(), on_host(stored, a), x.view(), beta, y.view_mut());
+    let given = Given((args, alpha, beta));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, alpha, beta))| {
+        let (alpha, beta) = (call.scalar::<T>("alpha", alpha)?, call.scalar::<T>("beta", beta)?);
+        let (zero, one) = (T::zero(), T::from_f64(1.0));
+        if alpha == zero && beta == one {
+            return Ok(Served::nothing());
         }
-        _ => blas::scal(Factor::Full(beta), y.view_mut()),
-    }
-    y.write_back(&call)?;
-    Ok(args.served::<T>(&call, &stored, ""))
+        // Neither is read with α = 0, nor is y with β = 0.
+        let a =
+            (alpha != zero).then(|| call.transfer.operand::<T>("a", &args.region(&stored)?)).transpose()?;
+        let x = (alpha != zero).then(|| args.x.read::<T>("x", len_x, call)).transpose()?;
+        let mut y = if beta == zero {
+            args.y.room::<T>("y", len_y, call)?
+        } else {
+            args.y.fetch::<T>("y", len_y, call)?
+        };
+        call.transfer.wait()?;
+        match (&a, &x) {
+            (Some(a), Some(x)) => {
+                compute(alpha, a.elements(), on_host(stored, a), x.view(), beta, y.view_mut());
+            }
+            _ => blas::scal(Factor::Full(beta), y.view_mut()),
+        }
+        y.write_back(call)?;
+        Ok(args.served::<T>(call, &stored, ""))
+    })
 }
 
 /// Whether a triangular matrix multiplies x or is divided by.
@@ -282,17 +291,19 @@ pub fn triangular<T: Entry>(which: Triangular, modes: [c_int; 2], args: Args) ->
     if stored.rows == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let a = call.transfer.operand::<T>("a", &args.region(&stored)?)?;
-    let mut x = args.x.fetch::<T>("x", stored.rows, &call)?;
-    call.transfer.wait()?;
-    let compute = match which {
-        Triangular::Product => blas::triangular_product::<T>,
-        Triangular::Solve => blas::triangular_solve::<T>,
-    };
-    compute(transposition(op), diagonal, a.elements(), on_host(stored, &a), x.view_mut());
-    x.write_back(&call)?;
-    Ok(args.served::<T>(&call, &stored, &format!("trans={} diagonal={diagonal:?} ", op.letter())))
+    let given = Given(args);
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given(args)| {
+        let a = call.transfer.operand::<T>("a", &args.region(&stored)?)?;
+        let mut x = args.x.fetch::<T>("x", stored.rows, call)?;
+        call.transfer.wait()?;
+        let compute = match which {
+            Triangular::Product => blas::triangular_product::<T>,
+            Triangular::Solve => blas::triangular_solve::<T>,
+        };
+        compute(transposition(op), diagonal, a.elements(), on_host(stored, &a), x.view_mut());
+        x.write_back(call)?;
+        Ok(args.served::<T>(call, &stored, &format!("trans={} diagonal={diagonal:?} ", op.letter())))
+    })
 }
 
 /// `A ← α·x·yᵀ + A` or `A ← α·x·yᴴ + A`, α of type `S`; with y = x for one triangle.
@@ -301,12 +312,14 @@ pub fn rank_one<T: Entry, S: Element>(conj: Conj, args: Args, alpha: *const c_vo
     if stored.rows == 0 || stored.cols == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = Factor::<T>::of(call.scalar::<S>("alpha", alpha)?.value());
-    if alpha.is_zero() {
-        return Ok(Served::nothing());
-    }
-    update::<T>(&call, args, stored, |x, y, a, stored| blas::rank_one(conj, alpha, x, y, a, stored))
+    let given = Given((args, alpha));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, alpha))| {
+        let alpha = Factor::<T>::of(call.scalar::<S>("alpha", alpha)?.value());
+        if alpha.is_zero() {
+            return Ok(Served::nothing());
+        }
+        update::<T>(call, args, stored, |x, y, a, stored| blas::rank_one(conj, alpha, x, y, a, stored))
+    })
 }
 
 /// `A ← α·x·yᵀ + α·y·xᵀ + A`, or the same of a Hermitian A.
@@ -315,12 +328,14 @@ pub fn rank_two<T: Entry>(symmetry: Symmetry, args: Args, alpha: *const c_void) 
     if stored.rows == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = call.scalar::<T>("alpha", alpha)?;
-    if alpha == T::zero() {
-        return Ok(Served::nothing());
-    }
-    update::<T>(&call, args, stored, |x, y, a, stored| blas::rank_two(symmetry, alpha, x, y, a, stored))
+    let given = Given((args, alpha));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, alpha))| {
+        let alpha = call.scalar::<T>("alpha", alpha)?;
+        if alpha == T::zero() {
+            return Ok(Served::nothing());
+        }
+        update::<T>(call, args, stored, |x, y, a, stored| blas::rank_two(symmetry, alpha, x, y, a, stored))
+    })
 }
 
 /// Stages the operands of an update of A and writes its stored elements back.
@@ -334,12 +349,12 @@ fn update<T: Entry>(
     let same = args.y == args.x && stored.rows == stored.cols;
     let y = (!same).then(|| args.y.read::<T>("y", stored.cols, call)).transpose()?;
     let mut a = call.transfer.copy_in::<T>("a", &args.region(&stored)?)?;
-    call.transfer.wait()?;
     let host = on_host(stored, &a);
-    compute(x.view(), y.as_ref().unwrap_or(&x).view(), a.elements_mut(), host);
     if stored.triangle().is_some() && stored.leading_dimension().is_some() {
-        a.write_only(columns(&stored, &host, args.a, size_of::<T>()));
+        a.write_only(columns(&stored, &host, args.a, size_of::<T>()))?;
     }
+    call.transfer.wait()?;
+    compute(x.view(), y.as_ref().unwrap_or(&x).view(), a.elements_mut(), host);
     call.transfer.copy_out("a", a)?;
     Ok(args.served::<T>(call, &stored, ""))
 }

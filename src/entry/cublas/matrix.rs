@@ -11,7 +11,7 @@ use crate::entry::call::Call;
 use crate::entry::route::Served;
 use crate::staging::host_buffer::Plain;
 use crate::staging::region::{Bases, Region};
-use crate::staging::transfer::{Contents, Staged};
+use crate::staging::staged::{Contents, Staged};
 
 /// The types of BLAS: S, D, C and Z.
 pub trait BlasElement: engine::Field<Real: Plain> + Plain + CudaElement {}
@@ -87,7 +87,7 @@ impl Matrix {
         let region = self.required()?.region();
         match contents {
             Contents::Fetched => call.transfer.copy_in(self.name, &region),
-            Contents::Zeros => call.transfer.room_for(&region),
+            Contents::Zeros => call.transfer.room_for(self.name, &region),
         }
     }
 
@@ -103,7 +103,7 @@ impl Matrix {
 
     /// The batch of such matrices whose `count` addresses lie at this one's address.
     pub fn batch(self, call: &Call, count: usize) -> Result<Region, Error> {
-        let addresses = call.transfer.read_now::<u64>(self.name, self.address, count)?.elements().to_vec();
+        let addresses = call.transfer.read_now::<u64>(self.name, self.address, count)?;
         if addresses.contains(&0) && self.rows > 0 && self.cols > 0 {
             return Err(Error::InvalidValue(self.name));
         }

@@ -12,10 +12,10 @@ use gpucompat_engine as engine;
 use super::matrix::{BlasElement, Matrix, not_null, output, served, size, view};
 use crate::boundary::args::{Op, side_from_c, triangle_from_c};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
-use crate::staging::transfer::Contents;
+use crate::staging::staged::Contents;
 
 macro_rules! cublas_geam {
     ($symbol:ident, $T:ident, $I:ident) => { export! { $symbol of Cublas (
@@ -60,6 +60,7 @@ macro_rules! cublas_trttp {
 }
 
 /// The arguments of geam as they came, sizes widened.
+#[derive(Clone, Copy)]
 pub struct AddArgs {
     /// The cuBLAS handle.
     pub handle: *mut c_void,
@@ -107,19 +108,22 @@ pub fn add<T: BlasElement>(args: AddArgs) -> Result<Served, Error> {
     if m == 0 || n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let (alpha, beta) = (call.scalar::<T>("alpha", args.alpha)?, call.scalar::<T>("beta", args.beta)?);
-    let a = a.read_if::<T>(&call, alpha != T::zero())?;
-    let b = b.read_if::<T>(&call, beta != T::zero())?;
-    let mut c = c.write::<T>(&call, Contents::Zeros)?;
-    call.transfer.wait()?;
-    engine::matrix_add(m, n, alpha, view(a.as_ref(), op_a), beta, view(b.as_ref(), op_b), output(&mut c));
-    call.transfer.copy_out("c", c)?;
-    let (op_a, op_b) = (op_a.letter(), op_b.letter());
-    Ok(served::<T>(&call, format_args!("trans={op_a}{op_b} m={m} n={n}"), "copy"))
+    let given = Given(args);
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given(args)| {
+        let (alpha, beta) = (call.scalar::<T>("alpha", args.alpha)?, call.scalar::<T>("beta", args.beta)?);
+        let a = a.read_if::<T>(call, alpha != T::zero())?;
+        let b = b.read_if::<T>(call, beta != T::zero())?;
+        let mut c = c.write::<T>(call, Contents::Zeros)?;
+        call.transfer.wait()?;
+        engine::matrix_add(m, n, alpha, view(a.as_ref(), op_a), beta, view(b.as_ref(), op_b), output(&mut c));
+        call.transfer.copy_out("c", c)?;
+        let (op_a, op_b) = (op_a.letter(), op_b.letter());
+        Ok(served::<T>(call, format_args!("trans={op_a}{op_b} m={m} n={n}"), "copy"))
+    })
 }
 
 /// The arguments of dgmm as they came, sizes widened.
+#[derive(Clone, Copy)]
 pub struct ScaleArgs {
     /// The cuBLAS handle.
     pub handle: *mut c_void,
@@ -157,19 +161,21 @@ pub fn scale<T: BlasElement>(args: ScaleArgs) -> Result<Served, Error> {
     let stored = if args.incx == 0 { 1 } else { length };
     let step = i64::try_from(args.incx.unsigned_abs().max(1)).map_err(|_| Error::InvalidValue("incx"))?;
     let x = Matrix::new("x", 1, stored, step, args.x)?.required()?;
-    let call = Call::on(args.handle)?;
-    let (a, x) = (a.read::<T>(&call)?, x.read::<T>(&call)?);
-    let mut c = c.write::<T>(&call, Contents::Zeros)?;
-    call.transfer.wait()?;
-    let steps = x.elements().iter().step_by(x.layout.col_stride.max(1)).copied();
-    let diagonal: Vec<T> = match args.incx {
-        0 => steps.cycle().take(length).collect(),
-        1.. => steps.collect(),
-        _ => steps.rev().collect(),
-    };
-    engine::scale_by_diagonal(side, m, n, view(Some(&a), Op::N), &diagonal, output(&mut c));
-    call.transfer.copy_out("c", c)?;
-    Ok(served::<T>(&call, format_args!("side={side:?} m={m} n={n} incx={}", args.incx), "copy"))
+    let given = Given(args);
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given(args)| {
+        let (a, x) = (a.read::<T>(call)?, x.read::<T>(call)?);
+        let mut c = c.write::<T>(call, Contents::Zeros)?;
+        call.transfer.wait()?;
+        let steps = x.elements().iter().step_by(x.layout.col_stride.max(1)).copied();
+        let diagonal: Vec<T> = match args.incx {
+            0 => steps.cycle().take(length).collect(),
+            1.. => steps.collect(),
+            _ => steps.rev().collect(),
+        };
+        engine::scale_by_diagonal(side, m, n, view(Some(&a), Op::N), &diagonal, output(&mut c));
+        call.transfer.copy_out("c", c)?;
+        Ok(served::<T>(call, format_args!("side={side:?} m={m} n={n} incx={}", args.incx), "copy"))
+    })
 }
 
 /// A packed triangle into its places in A; the other triangle is neither read nor written.
@@ -189,13 +195,14 @@ pub fn unpack<T: BlasElement>(
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(handle)?;
-    let packed = packed.read::<T>(&call)?;
-    let mut a = a.write_triangle::<T>(&call, triangle, Contents::Zeros)?;
-    call.transfer.wait()?;
-    engine::unpack_triangle(triangle, n, packed.elements(), output(&mut a));
-    call.transfer.copy_out("a", a)?;
-    Ok(served::<T>(&call, format_args!("uplo={triangle:?} n={n}"), "copy"))
+    Call::of(handle, Timing::Deferrable)?.run((), move |call, ()| {
+        let packed = packed.read::<T>(call)?;
+        let mut a = a.write_triangle::<T>(call, triangle, Contents::Zeros)?;
+        call.transfer.wait()?;
+        engine::unpack_triangle(triangle, n, packed.elements(), output(&mut a));
+        call.transfer.copy_out("a", a)?;
+        Ok(served::<T>(call, format_args!("uplo={triangle:?} n={n}"), "copy"))
+    })
 }
 
 /// A triangle of A into packed storage.
@@ -215,13 +222,14 @@ pub fn pack<T: BlasElement>(
     if n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(handle)?;
-    let a = a.read::<T>(&call)?;
-    let mut packed = packed.write::<T>(&call, Contents::Zeros)?;
-    call.transfer.wait()?;
-    engine::pack_triangle(triangle, n, view(Some(&a), Op::N), packed.elements_mut());
-    call.transfer.copy_out("ap", packed)?;
-    Ok(served::<T>(&call, format_args!("uplo={triangle:?} n={n}"), "copy"))
+    Call::of(handle, Timing::Deferrable)?.run((), move |call, ()| {
+        let a = a.read::<T>(call)?;
+        let mut packed = packed.write::<T>(call, Contents::Zeros)?;
+        call.transfer.wait()?;
+        engine::pack_triangle(triangle, n, view(Some(&a), Op::N), packed.elements_mut());
+        call.transfer.copy_out("ap", packed)?;
+        Ok(served::<T>(call, format_args!("uplo={triangle:?} n={n}"), "copy"))
+    })
 }
 
 /// n·(n + 1)/2.

@@ -11,7 +11,7 @@ use crate::entry::call::Call;
 use crate::entry::route::Served;
 use crate::staging::host_buffer::Plain;
 use crate::staging::region::{Bases, HostLayout, Region};
-use crate::staging::transfer::Staged;
+use crate::staging::staged::Staged;
 
 /// An element type of a vector that can be staged.
 pub trait Element: BlasElement<RealElement: Plain, Exec: Plain> + Plain + CudaElement {}
@@ -71,7 +71,7 @@ impl Strided {
         len: usize,
         call: &'c Call,
     ) -> Result<StagedVector<'c, T>, Error> {
-        let staged = call.transfer.room_for(&self.region(name, len)?)?;
+        let staged = call.transfer.room_for(name, &self.region(name, len)?)?;
         Ok(StagedVector { step: self.step(staged.layout), name, len, staged })
     }
 }

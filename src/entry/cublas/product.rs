@@ -19,12 +19,12 @@ use super::legal::{Types, check_algorithm};
 use super::types::{CudaElement, c32, c64, f16};
 use crate::boundary::args::{Compute, DataType, Op};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::host_buffer::Plain;
 use crate::staging::region::{Bases, Region};
-use crate::staging::transfer::Staged;
+use crate::staging::staged::Staged;
 
 /// The arguments of a GEMM call as they came, sizes widened.
 pub struct Args {
@@ -105,7 +105,7 @@ struct Matrix {
 }
 
 /// A validated product.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Problem {
     m: usize,
     n: usize,
@@ -151,7 +151,7 @@ fn serve_typed(args: &Args, types: impl FnOnce() -> Result<Types, Error>) -> Res
     if problem.is_empty() {
         return Ok(Served::nothing());
     }
-    serve(&Call::on(args.handle)?, &problem)
+    Call::of(args.handle, Timing::Deferrable)?.run(Given(problem), |call, problem| serve(call, &problem.0))
 }
 
 /// Computes a validated product: types become generic parameters here.
@@ -196,7 +196,7 @@ where
     let b = problem.stage_input::<AB>(call, &problem.b, depth)?;
     let c_region = problem.region(call, &problem.c)?;
     let mut c = if beta == zero {
-        call.transfer.room_for::<Out>(&c_region)?
+        call.transfer.room_for::<Out>("c", &c_region)?
     } else {
         call.transfer.copy_in::<Out>("c", &c_region)?
     };
@@ -290,7 +290,7 @@ impl Problem {
             }
             Batch::Pointers { .. } => {
                 let addresses = call.transfer.read_now::<u64>(matrix.name, matrix.address, self.count)?;
-                Bases::List(addresses.elements().to_vec())
+                Bases::List(addresses)
             }
         };
         Ok(Region { rows: matrix.rows, cols: matrix.cols, ld: matrix.ld, bases })

@@ -21,7 +21,7 @@ use super::matrix::{BlasElement, Matrix, contents, not_null, output, served, siz
 use super::types::c32;
 use crate::boundary::args::{DataType, Op, triangle_from_c};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::host_buffer::Plain;
@@ -104,6 +104,7 @@ macro_rules! cublas_rank_k_ex {
 }
 
 /// The arguments as they came, sizes widened; B is A where the function has but the one.
+#[derive(Clone, Copy)]
 pub struct Args {
     /// The cuBLAS handle.
     pub handle: *mut c_void,
@@ -143,6 +144,7 @@ pub enum Products {
 }
 
 /// The arguments checked.
+#[derive(Clone, Copy)]
 struct Problem {
     symmetry: Symmetry,
     triangle: engine::Triangle,
@@ -208,34 +210,36 @@ impl Problem {
 
 /// `C ← α·op(A)·op(A)ᵀ + β·C`, or with `ᴴ` and real α and β.
 pub fn serve_square<T: BlasElement>(symmetry: Symmetry, args: Args) -> Result<Served, Error> {
-    serve_typed::<T, T>(symmetry, &args)
+    serve_typed::<T, T>(symmetry, args)
 }
 
 /// `cublasCsyrkEx`, `cublasCherkEx` and their `3m` forms: A of 8-bit or single-precision complex numbers.
 pub fn serve_ex(symmetry: Symmetry, types: [c_int; 2], args: Args) -> Result<Served, Error> {
     let _known = owner(args.handle).ok_or(Error::NotInitialized)?;
     match (DataType::from_c(types[0])?, DataType::from_c(types[1])?) {
-        (DataType::C32, DataType::C32) => serve_typed::<c32, c32>(symmetry, &args),
-        (DataType::CI8, DataType::C32) => serve_typed::<num_complex::Complex<i8>, c32>(symmetry, &args),
+        (DataType::C32, DataType::C32) => serve_typed::<c32, c32>(symmetry, args),
+        (DataType::CI8, DataType::C32) => serve_typed::<num_complex::Complex<i8>, c32>(symmetry, args),
         _ => Err(Error::NotSupported("combination of types")),
     }
 }
 
 fn serve_typed<AB: engine::Input<T> + Plain, T: BlasElement>(
     symmetry: Symmetry,
-    args: &Args,
+    args: Args,
 ) -> Result<Served, Error> {
-    let problem = Problem::validate::<T>(symmetry, args)?;
+    let problem = Problem::validate::<T>(symmetry, &args)?;
     if problem.n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = match symmetry {
-        Symmetry::Symmetric => call.scalar::<T>("alpha", args.alpha)?,
-        Symmetry::Hermitian => T::from_real(call.scalar::<T::Real>("alpha", args.alpha)?),
-    };
-    let beta = beta::<T>(&call, symmetry, args)?;
-    problem.run::<AB, T>(&call, alpha, beta, None)
+    let given = Given((args, problem));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, problem))| {
+        let alpha = match symmetry {
+            Symmetry::Symmetric => call.scalar::<T>("alpha", args.alpha)?,
+            Symmetry::Hermitian => T::from_real(call.scalar::<T::Real>("alpha", args.alpha)?),
+        };
+        let beta = beta::<T>(call, symmetry, &args)?;
+        problem.run::<AB, T>(call, alpha, beta, None)
+    })
 }
 
 /// `C ← α·op(A)·op(B)ᵀ + β·C`, or with both products; Hermitian with `ᴴ` and a real β.
@@ -248,10 +252,12 @@ pub fn serve_pair<T: BlasElement>(
     if problem.n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = call.scalar::<T>("alpha", args.alpha)?;
-    let beta = beta::<T>(&call, symmetry, &args)?;
-    problem.run::<T, T>(&call, alpha, beta, Some(products))
+    let given = Given((args, problem));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, problem))| {
+        let alpha = call.scalar::<T>("alpha", args.alpha)?;
+        let beta = beta::<T>(call, symmetry, &args)?;
+        problem.run::<T, T>(call, alpha, beta, Some(products))
+    })
 }
 
 fn beta<T: BlasElement>(call: &Call, symmetry: Symmetry, args: &Args) -> Result<T, Error> {

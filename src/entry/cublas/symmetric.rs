@@ -18,7 +18,7 @@ use super::matrix::{BlasElement, Matrix, contents, not_null, output, served, siz
 use super::matrix_copy::packed_length;
 use crate::boundary::args::{Op, side_from_c, triangle_from_c};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
 use crate::staging::host_buffer::HostBuffer;
@@ -47,6 +47,7 @@ macro_rules! cublas_symmetric {
 }
 
 /// The arguments as they came, sizes widened.
+#[derive(Clone, Copy)]
 pub struct Args {
     /// The cuBLAS handle.
     pub handle: *mut c_void,
@@ -114,28 +115,31 @@ fn serve_stored<T: BlasElement>(
     if m == 0 || n == 0 {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let (alpha, beta) = (call.scalar::<T>("alpha", args.alpha)?, call.scalar::<T>("beta", args.beta)?);
-    let product = alpha != T::zero();
-    let (a, b) = (a.read_if::<T>(&call, product)?, b.read_if::<T>(&call, product)?);
-    let mut c = c.write::<T>(&call, contents(beta))?;
-    let mut square = HostBuffer::<T>::zeroed(match storage {
-        Storage::Packed if product => order.checked_mul(order).ok_or(Error::AllocFailed)?,
-        _ => 0,
-    })?;
-    call.transfer.wait()?;
-    let b = view(b.as_ref(), Op::N);
-    let a = match (storage, &a) {
-        (Storage::Packed, Some(packed)) => {
-            let full =
-                engine::MatMut { data: &mut square, row_stride: 1, col_stride: order, batch_stride: 0 };
-            engine::unpack_triangle(triangle, order, packed.elements(), full);
-            let conjugate = engine::Conj::No;
-            engine::MatRef { data: &square, row_stride: 1, col_stride: order, batch_stride: 0, conjugate }
-        }
-        (_, a) => view(a.as_ref(), Op::N),
-    };
-    let kernel = engine::symmetric_product(side, triangle, symmetry, m, n, alpha, a, b, beta, output(&mut c));
-    call.transfer.copy_out("c", c)?;
-    Ok(served::<T>(&call, format_args!("side={side:?} uplo={triangle:?} m={m} n={n}"), kernel.name()))
+    let given = Given(args);
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given(args)| {
+        let (alpha, beta) = (call.scalar::<T>("alpha", args.alpha)?, call.scalar::<T>("beta", args.beta)?);
+        let product = alpha != T::zero();
+        let (a, b) = (a.read_if::<T>(call, product)?, b.read_if::<T>(call, product)?);
+        let mut c = c.write::<T>(call, contents(beta))?;
+        let mut square = HostBuffer::<T>::zeroed(match storage {
+            Storage::Packed if product => order.checked_mul(order).ok_or(Error::AllocFailed)?,
+            _ => 0,
+        })?;
+        call.transfer.wait()?;
+        let b = view(b.as_ref(), Op::N);
+        let a = match (storage, &a) {
+            (Storage::Packed, Some(packed)) => {
+                let full =
+                    engine::MatMut { data: &mut square, row_stride: 1, col_stride: order, batch_stride: 0 };
+                engine::unpack_triangle(triangle, order, packed.elements(), full);
+                let conjugate = engine::Conj::No;
+                engine::MatRef { data: &square, row_stride: 1, col_stride: order, batch_stride: 0, conjugate }
+            }
+            (_, a) => view(a.as_ref(), Op::N),
+        };
+        let kernel =
+            engine::symmetric_product(side, triangle, symmetry, m, n, alpha, a, b, beta, output(&mut c));
+        call.transfer.copy_out("c", c)?;
+        Ok(served::<T>(call, format_args!("side={side:?} uplo={triangle:?} m={m} n={n}"), kernel.name()))
+    })
 }

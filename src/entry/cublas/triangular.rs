@@ -17,10 +17,10 @@ use gpucompat_engine as engine;
 use super::matrix::{BlasElement, Matrix, not_null, output, served, size, view};
 use crate::boundary::args::{Op, diagonal_from_c, side_from_c, triangle_from_c};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Given, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::owner;
-use crate::staging::transfer::Contents;
+use crate::staging::staged::Contents;
 
 macro_rules! cublas_trmm {
     ($symbol:ident, $T:ident, $I:ident) => { export! { $symbol of Cublas (
@@ -56,6 +56,7 @@ macro_rules! cublas_trsm_batched {
 }
 
 /// The arguments that the three have in common, as they came, sizes widened.
+#[derive(Clone, Copy)]
 pub struct Args {
     /// The cuBLAS handle.
     pub handle: *mut c_void,
@@ -78,6 +79,7 @@ pub struct Args {
 }
 
 /// The arguments checked.
+#[derive(Clone, Copy)]
 struct Problem {
     side: engine::Side,
     triangle: engine::Triangle,
@@ -136,17 +138,19 @@ pub fn multiply<T: BlasElement>(args: Args, c: u64, ldc: i64) -> Result<Served, 
     if problem.is_empty() {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = call.scalar::<T>("alpha", args.alpha)?;
-    let product = alpha != T::zero();
-    let (a, b) = (problem.a.read_if::<T>(&call, product)?, problem.b.read_if::<T>(&call, product)?);
-    let mut c = c.write::<T>(&call, Contents::Zeros)?;
-    call.transfer.wait()?;
-    let triangular = problem.operand(view(a.as_ref(), problem.op));
-    let b = view(b.as_ref(), Op::N);
-    engine::triangular_product(problem.side, m, n, alpha, triangular, b, output(&mut c));
-    call.transfer.copy_out("c", c)?;
-    Ok(served::<T>(&call, format_args!("{problem}"), "triangular"))
+    let given = Given((args, problem));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, problem))| {
+        let alpha = call.scalar::<T>("alpha", args.alpha)?;
+        let product = alpha != T::zero();
+        let (a, b) = (problem.a.read_if::<T>(call, product)?, problem.b.read_if::<T>(call, product)?);
+        let mut c = c.write::<T>(call, Contents::Zeros)?;
+        call.transfer.wait()?;
+        let triangular = problem.operand(view(a.as_ref(), problem.op));
+        let b = view(b.as_ref(), Op::N);
+        engine::triangular_product(problem.side, m, n, alpha, triangular, b, output(&mut c));
+        call.transfer.copy_out("c", c)?;
+        Ok(served::<T>(call, format_args!("{problem}"), "triangular"))
+    })
 }
 
 /// Solves `op(A)·X = α·B` or `X·op(A) = α·B` in B's place.
@@ -156,15 +160,17 @@ pub fn solve<T: BlasElement>(args: Args) -> Result<Served, Error> {
     if problem.is_empty() {
         return Ok(Served::nothing());
     }
-    let call = Call::on(args.handle)?;
-    let alpha = call.scalar::<T>("alpha", args.alpha)?;
-    let a = problem.a.read_if::<T>(&call, alpha != T::zero())?;
-    let mut b = b.write::<T>(&call, contents(alpha))?;
-    call.transfer.wait()?;
-    let triangular = problem.operand(view(a.as_ref(), problem.op));
-    engine::triangular_solve(problem.side, problem.m, problem.n, alpha, triangular, output(&mut b));
-    call.transfer.copy_out("b", b)?;
-    Ok(served::<T>(&call, format_args!("{problem}"), "triangular"))
+    let given = Given((args, problem));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, problem))| {
+        let alpha = call.scalar::<T>("alpha", args.alpha)?;
+        let a = problem.a.read_if::<T>(call, alpha != T::zero())?;
+        let mut b = b.write::<T>(call, contents(alpha))?;
+        call.transfer.wait()?;
+        let triangular = problem.operand(view(a.as_ref(), problem.op));
+        engine::triangular_solve(problem.side, problem.m, problem.n, alpha, triangular, output(&mut b));
+        call.transfer.copy_out("b", b)?;
+        Ok(served::<T>(call, format_args!("{problem}"), "triangular"))
+    })
 }
 
 /// As [`solve`] for each of a batch.
@@ -175,25 +181,28 @@ pub fn solve_batch<T: BlasElement>(args: Args, count: i64) -> Result<Served, Err
         return Ok(Served::nothing());
     }
     let (matrix, rights) = (problem.a.required()?, problem.b.required()?);
-    let call = Call::on(args.handle)?;
-    let alpha = call.scalar::<T>("alpha", args.alpha)?;
-    let a_region = matrix.batch(&call, count)?;
-    let rights = rights.batch(&call, count)?;
-    let product = alpha != T::zero();
-    let a = product.then(|| call.transfer.operand::<T>("lda", &a_region)).transpose()?;
-    let mut b = if product {
-        call.transfer.copy_in::<T>("ldb", &rights)?
-    } else {
-        call.transfer.room_for::<T>(&rights)?
-    };
-    call.transfer.wait()?;
-    let layout = b.layout;
-    let (a_view, a_stride) = (view(a.as_ref(), problem.op), a.as_ref().map_or(0, |a| a.layout.batch_stride));
-    engine::for_each_matrix(b.elements_mut(), layout.batch_stride, |index, data| {
-        let a = engine::MatRef { data: &a_view.data[index * a_stride..], ..a_view };
-        let b = engine::MatMut { data, row_stride: 1, col_stride: layout.col_stride, batch_stride: 0 };
-        engine::triangular_solve(problem.side, problem.m, problem.n, alpha, problem.operand(a), b);
-    });
-    call.transfer.copy_out("b", b)?;
-    Ok(served::<T>(&call, format_args!("{problem} batch={count}"), "triangular"))
+    let given = Given((args, problem));
+    Call::of(args.handle, Timing::Deferrable)?.run(given, move |call, &Given((args, problem))| {
+        let alpha = call.scalar::<T>("alpha", args.alpha)?;
+        let a_region = matrix.batch(call, count)?;
+        let rights = rights.batch(call, count)?;
+        let product = alpha != T::zero();
+        let a = product.then(|| call.transfer.operand::<T>("lda", &a_region)).transpose()?;
+        let mut b = if product {
+            call.transfer.copy_in::<T>("ldb", &rights)?
+        } else {
+            call.transfer.room_for::<T>("ldb", &rights)?
+        };
+        call.transfer.wait()?;
+        let layout = b.layout;
+        let (a_view, a_stride) =
+            (view(a.as_ref(), problem.op), a.as_ref().map_or(0, |a| a.layout.batch_stride));
+        engine::for_each_matrix(b.elements_mut(), layout.batch_stride, |index, data| {
+            let a = engine::MatRef { data: &a_view.data[index * a_stride..], ..a_view };
+            let b = engine::MatMut { data, row_stride: 1, col_stride: layout.col_stride, batch_stride: 0 };
+            engine::triangular_solve(problem.side, problem.m, problem.n, alpha, problem.operand(a), b);
+        });
+        call.transfer.copy_out("b", b)?;
+        Ok(served::<T>(call, format_args!("{problem} batch={count}"), "triangular"))
+    })
 }

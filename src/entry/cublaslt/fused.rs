@@ -358,7 +358,7 @@ fn aux_output<'c, R: engine::Real>(
         }
         return Ok(());
     }
-    let mut staged = call.transfer.room_for::<u8>(&mask_region(problem))?;
+    let mut staged = call.transfer.room_for::<u8>(NAME, &mask_region(problem))?;
     let (col_stride, batch_stride) = (staged.layout.col_stride, staged.layout.batch_stride);
     engine::BitColumns { rows: problem.m, cols: problem.n, col_stride, batch_stride }
         .pack(&engine::relu_mask(values), staged.elements_mut());

@@ -25,12 +25,13 @@ use super::fused;
 use super::problem::Problem;
 use crate::boundary::args::{DataType, Op};
 use crate::boundary::status::Error;
-use crate::entry::call::{Call, PointerMode};
+use crate::entry::call::{Call, Given, PointerMode, Timing};
 use crate::entry::cublas::types::{c32, c64, f16};
 use crate::entry::route::Served;
 use crate::native::context::Stream;
 use crate::staging::host_buffer::Plain;
-use crate::staging::transfer::Staged;
+use crate::staging::region::{Bases, Region};
+use crate::staging::staged::Staged;
 
 macro_rules! cublaslt_matmul {
     ($symbol:ident) => { export! { $symbol of CublasLt (
@@ -48,6 +49,7 @@ macro_rules! cublaslt_matmul {
 }
 
 /// The arguments as they came.
+#[derive(Clone, Copy)]
 pub struct Args {
     /// A cuBLASLt or cuBLAS handle.
     pub handle: *mut c_void,
@@ -126,10 +128,13 @@ pub fn serve(args: Args) -> Result<Served, Error> {
         // Vectors are read by their addresses; what is a number beside them lies on the host.
         _ => PointerMode::Host,
     };
-    let call = Call::on_stream(args.handle, Stream(args.stream.cast()), mode)?;
+    let stream = Stream(args.stream.cast());
     if !problem.is_fused() {
-        problem.dispatch(&call, &args)
-    } else if problem.d.element == DataType::I32 {
+        let call = Call::of_stream(args.handle, stream, mode, Timing::Deferrable)?;
+        return call.run((problem, Given(args)), |call, (problem, args)| problem.dispatch(call, &args.0));
+    }
+    let call = Call::on_stream(args.handle, stream, mode)?;
+    if problem.d.element == DataType::I32 {
         fused::serve_integers(&problem, &call, &args)
     } else if matches!(problem.d.element, DataType::F64 | DataType::I8) {
         fused::serve::<f64>(&problem, &call, &args)
@@ -179,8 +184,9 @@ impl Problem {
         // With β = 0 nothing is read of C; with C = D in place the copy of C is the one that is written.
         let c = if beta == zero { None } else { Some(stage::<Out>(call, "c", &self.c, args.c)?) };
         let bias = self.stage_bias::<Acc>(call)?;
-        let mut d = call.transfer.room_for::<Out>(&self.d.region(args.d)?)?;
+        let mut d = call.transfer.room_for::<Out>("d", &self.d.region(args.d)?)?;
         call.transfer.wait()?;
+        let bias = bias.map(|arrived| arrived());
         let shape = engine::GemmShape { m: self.m, n: self.n, k, batch: self.d.batch };
         let strides = Strides::of(&self.d, &d.layout);
         let output = engine::MatMut {
@@ -208,32 +214,37 @@ impl Problem {
         })
     }
 
-    /// The bias, widened to the accumulator's type.
-    fn stage_bias<Acc: engine::Accumulator>(&self, call: &Call) -> Result<Option<Vec<Acc>>, Error> {
+    /// The bias, on its way here; widened to the accumulator's type when it has arrived.
+    fn stage_bias<'c, Acc: engine::Accumulator>(
+        &self,
+        call: &'c Call,
+    ) -> Result<Option<Widened<'c, Acc>>, Error> {
         if self.epilogue.bias == Bias::No {
             return Ok(None);
         }
-        let (address, m) = (self.desc.bias, self.m);
-        let transfer = &call.transfer;
-        let bias = match self.bias_type() {
-            DataType::F16 => {
-                widened(&transfer.read_now::<f16>("bias", address, m)?, |x| Acc::from_f64(x.to_f64()))
-            }
-            DataType::Bf16 => {
-                widened(&transfer.read_now::<half::bf16>("bias", address, m)?, |x| Acc::from_f64(x.to_f64()))
-            }
-            DataType::F32 => {
-                widened(&transfer.read_now::<f32>("bias", address, m)?, |x| Acc::from_f64(x.into()))
-            }
-            DataType::F64 => widened(&transfer.read_now::<f64>("bias", address, m)?, Acc::from_f64),
+        let bases = Bases::Strided { base: self.desc.bias, stride: 0, count: 1 };
+        let region = Region { rows: self.m, cols: 1, ld: self.m.max(1), bases };
+        let bias: Widened<'c, Acc> = match self.bias_type() {
+            DataType::F16 => widened(call, &region, |x: f16| Acc::from_f64(x.to_f64()))?,
+            DataType::Bf16 => widened(call, &region, |x: half::bf16| Acc::from_f64(x.to_f64()))?,
+            DataType::F32 => widened(call, &region, |x: f32| Acc::from_f64(x.into()))?,
+            DataType::F64 => widened(call, &region, Acc::from_f64)?,
             _ => return Err(Error::NotSupported("bias type")),
         };
         Ok(Some(bias))
     }
 }
 
-fn widened<T: Plain, Acc>(staged: &Staged<'_, T>, widen: impl Fn(T) -> Acc) -> Vec<Acc> {
-    staged.elements().iter().map(|&element| widen(element)).collect()
+/// Elements to be had after the wait.
+type Widened<'c, Acc> = Box<dyn FnOnce() -> Vec<Acc> + 'c>;
+
+fn widened<'c, T: Plain, Acc>(
+    call: &'c Call,
+    region: &Region,
+    widen: impl Fn(T) -> Acc + 'c,
+) -> Result<Widened<'c, Acc>, Error> {
+    let staged = call.transfer.operand::<T>("bias", region)?;
+    Ok(Box::new(move || staged.elements().iter().map(|&element| widen(element)).collect()))
 }
 
 fn stage_input<'c, T: Plain>(

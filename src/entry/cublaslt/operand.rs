@@ -125,7 +125,7 @@ pub fn store<'c, V: Copy, T: Plain>(
         call.transfer.wait()?;
         staged
     } else {
-        call.transfer.room_for::<T>(&region)?
+        call.transfer.room_for::<T>(name, &region)?
     };
     let places = on_host(layout, &staged.layout);
     places.scatter(packed, staged.elements_mut(), convert);

@@ -29,7 +29,7 @@ use super::descriptor::choice;
 use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use super::reduce::nan_rule;
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 
 macro_rules! cudnn_activation_forward {
@@ -201,7 +201,7 @@ pub fn forward(
     beta: *const c_void,
     y: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let mut steps = Vec::new();
     ActivationDesc::read(descriptor)?.append(&mut steps, From::Input(0));
     let x = Operand::tensor("x", x.0, x.1)?;
@@ -210,12 +210,12 @@ pub fn forward(
         return Err(Error::InvalidValue("y"));
     }
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => {
-        compute::<R, _, _>(&call, [&x], &y, scalars, |inputs, tensor| {
+    in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&x], &y, scalars, |inputs, tensor| {
             engine::pointwise(&steps, &inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor }]);
         })?;
-        Ok(served(&call, describe(&[&x, &y]), "pointwise"))
-    })
+        Ok(served(call, describe(&[&x, &y]), "pointwise"))
+    }))
 }
 
 /// `dx ← α·f′·dy + β·dx`; dy and dx may be one tensor.
@@ -226,7 +226,7 @@ pub fn backward(
     [y, dy, x]: [Arg; 3],
     dx: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let steps = ActivationDesc::read(descriptor)?.gradient();
     let y = Operand::tensor("y", y.0, y.1)?;
     let dy = Operand::tensor("dy", dy.0, dy.1)?;
@@ -236,10 +236,10 @@ pub fn backward(
         return Err(Error::InvalidValue("dx"));
     }
     let scalars = Scalars::read(alpha, beta, dx.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element, dx.desc.element]), R => {
-        compute::<R, _, _>(&call, [&y, &dy, &x], &dx, scalars, |inputs, tensor| {
+    in_precision!(Precision::of(&[x.desc.element, dx.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&y, &dy, &x], &dx, scalars, |inputs, tensor| {
             engine::pointwise(&steps, &inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor }]);
         })?;
-        Ok(served(&call, describe(&[&dx]), "pointwise"))
-    })
+        Ok(served(call, describe(&[&dx]), "pointwise"))
+    }))
 }

@@ -27,7 +27,7 @@ use super::activation::ActivationDesc;
 use super::descriptor::{TensorDesc, choice};
 use super::operand::{Arrived, Arriving, Operand, Precision, Scalars, describe, optional, served};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 use crate::staging::host_buffer::{HostBuffer, Plain};
 
@@ -190,7 +190,7 @@ pub fn inference(
     params: Parameters,
     [scale, bias, mean, variance]: [*const c_void; 4],
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let epsilon = params.epsilon;
     let (x, params) = x_and_params(x, params)?;
     let y = same_sizes("y", y, &x)?;
@@ -202,10 +202,10 @@ pub fn inference(
         parameter("estimatedVariance", variance)?,
     ];
     let scalars = Scalars::read(alpha, beta, x.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element, params.element]), R => {
-        let arriving = x.fetch::<R>(&call)?;
-        let parameters = operands.map(|operand| operand.fetch::<R>(&call));
-        let mut result = y.result::<R>(&call, scalars)?;
+    in_precision!(Precision::of(&[x.desc.element, params.element]), R => call.run((), move |call, ()| {
+        let arriving = x.fetch::<R>(call)?;
+        let parameters = operands.map(|operand| operand.fetch::<R>(call));
+        let mut result = y.result::<R>(call, scalars)?;
         call.transfer.wait()?;
         let [scale, bias, mean, variance] = parameters.map(|arriving| arriving.and_then(Arriving::arrived));
         let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
@@ -219,9 +219,9 @@ pub fn inference(
             bias: Some(bias.view()),
         };
         engine::normalize(arriving.arrived()?.view(), &by, result.view());
-        result.store(&call)?;
-        Ok(served(&call, describe(&[&x]), "normalize"))
-    })
+        result.store(call)?;
+        Ok(served(call, describe(&[&x]), "normalize"))
+    }))
 }
 
 /// The arguments of a training call.
@@ -250,42 +250,64 @@ pub struct Training {
 
 /// With the batch's statistics.
 pub fn training(handle: *mut c_void, args: &Training) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let (x, params) = x_and_params(args.x, args.params)?;
     both_or_none(args.running.map(<*mut c_void>::cast_const), "resultRunningMean")?;
     both_or_none(args.saved.map(<*mut c_void>::cast_const), "resultSaveMean")?;
-    let precision = Precision::of(&[x.desc.element, params.element]);
-    in_precision!(precision, R => train::<R>(&call, args, &x, params))
-}
-
-fn train<R: Real + Plain>(
-    call: &Call,
-    args: &Training,
-    x: &Operand,
-    params: TensorDesc,
-) -> Result<Served, Error> {
-    let y = same_sizes("y", args.y, x)?;
-    let z = args.fused.addend.map(|z| same_sizes("z", z, x)).transpose()?;
+    let y = same_sizes("y", args.y, &x)?;
+    let z = args.fused.addend.map(|z| same_sizes("z", z, &x)).transpose()?;
     let scale = Operand::of("bnScale", params, args.scale)?;
     let bias = Operand::of("bnBias", params, args.bias)?;
     let scalars = Scalars::read(args.scalars[0], args.scalars[1], x.desc.element)?;
     let average = Scalars { alpha: args.factor, beta: 1.0 - args.factor };
-    let kept = |name, data: *mut c_void, scalars| {
-        optional(data, || Operand::of(name, params, data)?.result::<R>(call, scalars))
-    };
-    let running_mean = kept("resultRunningMean", args.running[0], average)?;
-    let running_variance = kept("resultRunningVariance", args.running[1], average)?;
-    let saved_mean = kept("resultSaveMean", args.saved[0], Scalars::PLAIN)?;
-    let saved_inv_std = kept("resultSaveInvVariance", args.saved[1], Scalars::PLAIN)?;
-    let (x_data, scale, bias) = (x.fetch::<R>(call)?, scale.fetch::<R>(call)?, bias.fetch::<R>(call)?);
-    let z = z.map(|z| z.fetch::<R>(call)).transpose()?;
-    let mut result = y.result::<R>(call, scalars)?;
+    let kept =
+        |name, data: *mut c_void, scalars| optional(data, || Ok((Operand::of(name, params, data)?, scalars)));
+    let kept = [
+        kept("resultRunningMean", args.running[0], average)?,
+        kept("resultRunningVariance", args.running[1], average)?,
+        kept("resultSaveMean", args.saved[0], Scalars::PLAIN)?,
+        kept("resultSaveInvVariance", args.saved[1], Scalars::PLAIN)?,
+    ];
+    let (epsilon, activation) = (args.params.epsilon, args.fused.activation);
+    let pass = Pass { x, y, z, scale, bias, scalars, kept, params, epsilon, activation };
+    let precision = Precision::of(&[x.desc.element, params.element]);
+    in_precision!(precision, R => call.run(pass, train::<R>))
+}
+
+/// A training call, validated.
+struct Pass {
+    x: Operand,
+    y: Operand,
+    z: Option<Operand>,
+    scale: Operand,
+    bias: Operand,
+    scalars: Scalars,
+    /// Running mean and variance, kept mean and inverse deviation; how each is blended with what it holds.
+    kept: [Option<(Operand, Scalars)>; 4],
+    params: TensorDesc,
+    epsilon: f64,
+    activation: Option<ActivationDesc>,
+}
+
+fn train<R: Real + Plain>(call: &Call, pass: &Pass) -> Result<Served, Error> {
+    let (x, params) = (&pass.x, pass.params);
+    let mut kept = pass
+        .kept
+        .iter()
+        .map(|kept| kept.map(|(operand, scalars)| operand.result::<R>(call, scalars)).transpose());
+    let mut next = || kept.next().unwrap_or(Ok(None));
+    let (running_mean, running_variance) = (next()?, next()?);
+    let (saved_mean, saved_inv_std) = (next()?, next()?);
+    let (x_data, scale) = (x.fetch::<R>(call)?, pass.scale.fetch::<R>(call)?);
+    let bias = pass.bias.fetch::<R>(call)?;
+    let z = pass.z.map(|z| z.fetch::<R>(call)).transpose()?;
+    let mut result = pass.y.result::<R>(call, pass.scalars)?;
     call.transfer.wait()?;
     let (x_data, scale, bias) = (x_data.arrived()?, scale.arrived()?, bias.arrived()?);
     let z = z.map(Arriving::arrived).transpose()?;
-    let statistics = Statistics::of(x_data.view(), params.layout, args.params.epsilon)?;
+    let statistics = Statistics::of(x_data.view(), params.layout, pass.epsilon)?;
     let by = statistics.normalization(Some(scale.view()), Some(bias.view()));
-    finish(x_data.view(), &by, args.fused.activation, z.as_ref().map(Arrived::view), result.view())?;
+    finish(x_data.view(), &by, pass.activation, z.as_ref().map(Arrived::view), result.view())?;
     let count = x.dims().iter().product::<usize>() / params.layout.elements().max(1);
     let unbiased = if count > 1 { count as f64 / (count as f64 - 1.0) } else { 1.0 };
     for (kept, values, factor) in [

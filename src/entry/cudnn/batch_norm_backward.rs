@@ -17,7 +17,7 @@ use super::batch_norm::{Parameters, Statistics, both_or_none, same_sizes, scaled
 use super::descriptor::TensorDesc;
 use super::operand::{Arriving, Operand, Precision, Scalars, describe, served};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 use crate::staging::host_buffer::{HostBuffer, Plain};
 
@@ -98,41 +98,74 @@ pub struct Backward {
 
 /// The gradients of x, scale, bias and z.
 pub fn backward(handle: *mut c_void, args: &Backward) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let (x, params) = x_and_params(args.x, args.params)?;
     both_or_none(args.saved, "savedMean")?;
-    let precision = Precision::of(&[x.desc.element, params.element]);
-    in_precision!(precision, R => differentiate::<R>(&call, args, &x, params))
-}
-
-fn differentiate<R: Real + Plain>(
-    call: &Call,
-    args: &Backward,
-    x: &Operand,
-    params: TensorDesc,
-) -> Result<Served, Error> {
-    let dy = same_sizes("dy", args.dy, x)?;
-    let y = args.y.map(|y| same_sizes("y", y, x)).transpose()?;
-    let data = Scalars::read(args.data[0], args.data[1], x.desc.element)?;
-    let parameters = Scalars::read(args.parameters[0], args.parameters[1], x.desc.element)?;
-    let mut dx = same_sizes("dx", args.dx, x)?.result::<R>(call, data)?;
-    let dz = args.dz.map(|dz| same_sizes("dz", dz, x)?.result::<R>(call, Scalars::PLAIN)).transpose()?;
-    let mut dscale = Operand::of("dBnScaleResult", params, args.dscale)?.result::<R>(call, parameters)?;
-    let mut dbias = Operand::of("dBnBiasResult", params, args.dbias)?.result::<R>(call, parameters)?;
-    let scale = Operand::of("bnScale", params, args.scale)?.fetch::<R>(call)?;
     let saved = if args.saved[0].is_null() {
         None
     } else {
-        let mean = Operand::of("savedMean", params, args.saved[0])?.fetch::<R>(call)?;
-        Some((mean, Operand::of("savedInvVariance", params, args.saved[1])?.fetch::<R>(call)?))
+        let mean = Operand::of("savedMean", params, args.saved[0])?;
+        Some((mean, Operand::of("savedInvVariance", params, args.saved[1])?))
     };
-    let (x_data, dy) = (x.fetch::<R>(call)?, dy.fetch::<R>(call)?);
-    let y = y.map(|y| y.fetch::<R>(call)).transpose()?;
+    let pass = Pass {
+        x,
+        dy: same_sizes("dy", args.dy, &x)?,
+        y: args.y.map(|y| same_sizes("y", y, &x)).transpose()?,
+        dx: same_sizes("dx", args.dx, &x)?,
+        dz: args.dz.map(|dz| same_sizes("dz", dz, &x)).transpose()?,
+        scale: Operand::of("bnScale", params, args.scale)?,
+        dscale: Operand::of("dBnScaleResult", params, args.dscale)?,
+        dbias: Operand::of("dBnBiasResult", params, args.dbias)?,
+        saved,
+        data: Scalars::read(args.data[0], args.data[1], x.desc.element)?,
+        parameters: Scalars::read(args.parameters[0], args.parameters[1], x.desc.element)?,
+        params,
+        epsilon: args.params.epsilon,
+        activation: args.activation,
+    };
+    let precision = Precision::of(&[x.desc.element, params.element]);
+    in_precision!(precision, R => call.run(pass, differentiate::<R>))
+}
+
+/// A backward call, validated.
+struct Pass {
+    x: Operand,
+    dy: Operand,
+    y: Option<Operand>,
+    dx: Operand,
+    dz: Option<Operand>,
+    scale: Operand,
+    dscale: Operand,
+    dbias: Operand,
+    /// Mean and inverse deviation.
+    saved: Option<(Operand, Operand)>,
+    /// How dx is blended with what it holds.
+    data: Scalars,
+    /// How dscale and dbias are.
+    parameters: Scalars,
+    params: TensorDesc,
+    epsilon: f64,
+    activation: Option<ActivationDesc>,
+}
+
+fn differentiate<R: Real + Plain>(call: &Call, pass: &Pass) -> Result<Served, Error> {
+    let x = &pass.x;
+    let mut dx = pass.dx.result::<R>(call, pass.data)?;
+    let dz = pass.dz.map(|dz| dz.result::<R>(call, Scalars::PLAIN)).transpose()?;
+    let mut dscale = pass.dscale.result::<R>(call, pass.parameters)?;
+    let mut dbias = pass.dbias.result::<R>(call, pass.parameters)?;
+    let scale = pass.scale.fetch::<R>(call)?;
+    let fetch_both = |(mean, inv_std): (Operand, Operand)| {
+        Ok::<_, Error>((mean.fetch::<R>(call)?, inv_std.fetch::<R>(call)?))
+    };
+    let saved = pass.saved.map(fetch_both).transpose()?;
+    let (x_data, dy) = (x.fetch::<R>(call)?, pass.dy.fetch::<R>(call)?);
+    let y = pass.y.map(|y| y.fetch::<R>(call)).transpose()?;
     call.transfer.wait()?;
     let (x_data, dy, scale) = (x_data.arrived()?, dy.arrived()?, scale.arrived()?);
     let saved = saved.map(|(mean, inv)| Ok::<_, Error>((mean.arrived()?, inv.arrived()?))).transpose()?;
     let y = y.map(Arriving::arrived).transpose()?;
-    let activated = match (&y, args.activation) {
+    let activated = match (&y, pass.activation) {
         (Some(y), Some(activation)) => {
             let mut activated = HostBuffer::<R>::zeroed(dy.view().layout.extent())?;
             let steps = activation.gradient();
@@ -146,7 +179,7 @@ fn differentiate<R: Real + Plain>(
     let dy = activated.as_ref().map_or(dy.view(), |values| TensorRef::new(values, dy.view().layout));
     let fresh = match &saved {
         Some(_) => None,
-        None => Some(Statistics::of(x_data.view(), params.layout, args.params.epsilon)?),
+        None => Some(Statistics::of(x_data.view(), pass.params.layout, pass.epsilon)?),
     };
     let by = match (&saved, &fresh) {
         (Some((mean, inv_std)), _) => Normalization {

@@ -21,7 +21,7 @@ use super::activation::ActivationDesc;
 use super::descriptor::{ConvolutionDesc, window_places};
 use super::operand::{Operand, Precision, Scalars, compute, describe, scalar, served};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 use crate::staging::host_buffer::{HostBuffer, Plain};
 
@@ -84,6 +84,7 @@ macro_rules! cudnn_convolution_bias_activation {
 }
 
 /// The arguments of a convolution, checked against each other.
+#[derive(Clone, Copy)]
 pub struct Convolution {
     desc: ConvolutionDesc,
     x: Operand,
@@ -150,14 +151,15 @@ pub fn forward(
     alpha: *const c_void,
     beta: *const c_void,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let scalars = Scalars::read(alpha, beta, conv.y.desc.element)?;
-    in_precision!(conv.precision(), R => {
-        let kernel = compute::<R, _, _>(&call, [&conv.x, &conv.w], &conv.y, scalars, |[x, w], y| {
+    let conv = *conv;
+    in_precision!(conv.precision(), R => call.run((), move |call, ()| {
+        let kernel = compute::<R, _, _>(call, [&conv.x, &conv.w], &conv.y, scalars, |[x, w], y| {
             engine::conv_forward(&conv.desc.conv, x, w, y)
         })?;
-        Ok(served(&call, conv.describe(), kernel.name()))
-    })
+        Ok(served(call, conv.describe(), kernel.name()))
+    }))
 }
 
 /// `dx ← α·(∂/∂x)ᵀ·dy + β·dx`.
@@ -167,14 +169,15 @@ pub fn backward_data(
     alpha: *const c_void,
     beta: *const c_void,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let scalars = Scalars::read(alpha, beta, conv.x.desc.element)?;
-    in_precision!(conv.precision(), R => {
-        let kernel = compute::<R, _, _>(&call, [&conv.w, &conv.y], &conv.x, scalars, |[w, dy], dx| {
+    let conv = *conv;
+    in_precision!(conv.precision(), R => call.run((), move |call, ()| {
+        let kernel = compute::<R, _, _>(call, [&conv.w, &conv.y], &conv.x, scalars, |[w, dy], dx| {
             engine::conv_backward_data(&conv.desc.conv, w, dy, dx)
         })?;
-        Ok(served(&call, conv.describe(), kernel.name()))
-    })
+        Ok(served(call, conv.describe(), kernel.name()))
+    }))
 }
 
 /// `dw ← α·(∂/∂w)ᵀ·dy + β·dw`.
@@ -184,14 +187,15 @@ pub fn backward_filter(
     alpha: *const c_void,
     beta: *const c_void,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let scalars = Scalars::read(alpha, beta, conv.w.desc.element)?;
-    in_precision!(conv.precision(), R => {
-        let kernel = compute::<R, _, _>(&call, [&conv.x, &conv.y], &conv.w, scalars, |[x, dy], dw| {
+    let conv = *conv;
+    in_precision!(conv.precision(), R => call.run((), move |call, ()| {
+        let kernel = compute::<R, _, _>(call, [&conv.x, &conv.y], &conv.w, scalars, |[x, dy], dw| {
             engine::conv_backward_filter(&conv.desc.conv, x, dy, dw)
         })?;
-        Ok(served(&call, conv.describe(), kernel.name()))
-    })
+        Ok(served(call, conv.describe(), kernel.name()))
+    }))
 }
 
 /// `db[c] ← α·Σ dy[n, c, …] + β·db[c]`.
@@ -202,7 +206,7 @@ pub fn backward_bias(
     beta: *const c_void,
     db: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let dy = Operand::tensor("dy", dy.0, dy.1)?;
     let db = Operand::tensor("db", db.0, db.1)?;
     let one_a_channel = |axis: usize| if axis == 1 { dy.dims()[1] } else { 1 };
@@ -210,12 +214,12 @@ pub fn backward_bias(
         return Err(Error::InvalidValue("db"));
     }
     let scalars = Scalars::read(alpha, beta, db.desc.element)?;
-    in_precision!(Precision::of(&[dy.desc.element, db.desc.element]), R => {
-        compute::<R, _, _>(&call, [&dy], &db, scalars, |[dy], sums| {
+    in_precision!(Precision::of(&[dy.desc.element, db.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&dy], &db, scalars, |[dy], sums| {
             engine::reduce(Reduction::Add, engine::NanRule::Propagate, dy, sums);
         })?;
-        Ok(served(&call, describe(&[&dy, &db]), "reduce"))
-    })
+        Ok(served(call, describe(&[&dy, &db]), "reduce"))
+    }))
 }
 
 /// `y ← act(α₁·conv(x, w) + α₂·z + bias)`; z is not read if α₂ = 0 and may be y.
@@ -227,7 +231,7 @@ pub fn bias_activation(
     bias: Arg,
     activation: *const c_void,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let activation = ActivationDesc::read(activation)?;
     let bias = Operand::tensor("bias", bias.0, bias.1)?;
     let channels = |axis: usize| if axis == 1 { conv.y.dims()[1] } else { 1 };
@@ -240,7 +244,10 @@ pub fn bias_activation(
     if z.is_some_and(|z| z.dims() != conv.y.dims()) {
         return Err(Error::InvalidValue("z"));
     }
-    in_precision!(conv.precision(), R => run_fused::<R>(&call, conv, alphas, z, &bias, activation))
+    let conv = *conv;
+    in_precision!(conv.precision(), R => call.run((), move |call, ()| {
+        run_fused::<R>(call, &conv, alphas, z, &bias, activation)
+    }))
 }
 
 fn run_fused<R: Real + Plain>(

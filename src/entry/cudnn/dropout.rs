@@ -18,10 +18,10 @@ use parking_lot::Mutex;
 use super::Arg;
 use super::operand::{Operand, Precision, Scalars, describe, served};
 use crate::boundary::status::{Error, SUCCESS};
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
+use crate::staging::staged::Contents;
 use crate::staging::tensor::TensorRegion;
-use crate::staging::transfer::Contents;
 
 macro_rules! cudnn_dropout_states_size {
     ($symbol:ident) => {
@@ -266,19 +266,19 @@ pub fn backward(
     dx: Arg,
     reserve: (*mut c_void, usize),
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let desc = DropoutDesc::of(descriptor)?;
     let (dy, dx, mask) = operands([("dy", dy), ("dx", dx)], reserve)?;
     let elements = dy.dims().iter().product();
-    in_precision!(Precision::of(&[dy.desc.element]), R => {
-        let arriving = dy.fetch::<R>(&call)?;
-        let mut result = dx.result::<R>(&call, Scalars::PLAIN)?;
+    in_precision!(Precision::of(&[dy.desc.element]), R => call.run((), move |call, ()| {
+        let arriving = dy.fetch::<R>(call)?;
+        let mut result = dx.result::<R>(call, Scalars::PLAIN)?;
         let (bits, _) = call.transfer.tensor::<u8>("reserveSpace", &mask)?;
         call.transfer.wait()?;
         let mut kept = vec![0; elements];
         engine::unpack_bits(bits.elements(), &mut kept);
         engine::dropout_backward(desc.probability, arriving.arrived()?.view(), result.view(), &kept);
-        result.store(&call)?;
-        Ok(served(&call, describe(&[&dy]), "dropout"))
-    })
+        result.store(call)?;
+        Ok(served(call, describe(&[&dy]), "dropout"))
+    }))
 }

@@ -27,7 +27,7 @@ use super::operand::{Operand, Precision, Scalars, compute_all, describe, scalar,
 use super::reduce::nan_rule;
 use crate::boundary::args::DataType;
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 use crate::staging::host_buffer::Plain;
 
@@ -131,39 +131,41 @@ pub fn scale(handle: *mut c_void, y: Arg, alpha: *const c_void) -> Result<Served
 }
 
 fn copy(handle: *mut c_void, from: &Operand, to: &Operand, scalars: Scalars) -> Result<Served, Error> {
-    let steps = [Step { function: Function::Identity, operands: [From::Input(0), UNUSED, UNUSED] }];
-    run(&Call::on_cudnn(handle)?, &steps, &[from], to, scalars)
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
+    let steps = vec![Step { function: Function::Identity, operands: [From::Input(0), UNUSED, UNUSED] }];
+    run(call, steps, vec![*from], *to, scalars)
 }
 
 /// `to ← α·program(from…) + β·to`.
 fn run(
-    call: &Call,
-    steps: &[Step],
-    from: &[&Operand],
-    to: &Operand,
+    call: Call,
+    steps: Vec<Step>,
+    from: Vec<Operand>,
+    to: Operand,
     scalars: Scalars,
 ) -> Result<Served, Error> {
     let elements: Vec<DataType> = from.iter().map(|operand| operand.desc.element).collect();
-    in_precision!(Precision::of(&[&elements[..], &[to.desc.element]].concat()), R => {
-        compute_all::<R, _>(call, from, to, scalars, |inputs, tensor| {
-            engine::pointwise(steps, inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor }]);
+    in_precision!(Precision::of(&[&elements[..], &[to.desc.element]].concat()), R => call.run((), move |call, ()| {
+        let from: Vec<&Operand> = from.iter().collect();
+        compute_all::<R, _>(call, &from, &to, scalars, |inputs, tensor| {
+            engine::pointwise(&steps, inputs, &mut [ProgramOutput { step: steps.len() - 1, tensor }]);
             Ok(())
         })?;
-        Ok(served(call, describe(&[to]), "pointwise"))
-    })
+        Ok(served(call, describe(&[&to]), "pointwise"))
+    }))
 }
 
 /// `y ← value`, one element of y's type in host memory.
 pub fn set(handle: *mut c_void, y: Arg, value: *const c_void) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let y = Operand::tensor("y", y.0, y.1)?;
     if value.is_null() {
         return Err(Error::InvalidValue("valuePtr"));
     }
     in_precision!(Precision::of(&[y.desc.element]), R => {
         let constant = element::<R>(value, y.desc.element)?.to_double();
-        let steps = [Step { function: Function::Identity, operands: [From::Constant(constant), UNUSED, UNUSED] }];
-        run(&call, &steps, &[], &y, Scalars::PLAIN)
+        let steps = vec![Step { function: Function::Identity, operands: [From::Constant(constant), UNUSED, UNUSED] }];
+        run(call, steps, Vec::new(), y, Scalars::PLAIN)
     })
 }
 
@@ -182,7 +184,7 @@ pub fn binary(
     b: Arg,
     c: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let op = read_op(descriptor)?;
     let a = Operand::tensor("A", a.0, a.1)?;
     let c = Operand::tensor("C", c.0, c.1)?;
@@ -191,18 +193,18 @@ pub fn binary(
         function: Function::Mul,
         operands: [From::Input(input), From::Constant(factor), UNUSED],
     };
-    let (mut steps, mut from) = (vec![scale(0, scalar("alpha1", alpha1, element)?)], vec![&a]);
+    let (mut steps, mut from) = (vec![scale(0, scalar("alpha1", alpha1, element)?)], vec![a]);
     let b = if op.reads_b() { Some(Operand::tensor("B", b.0, b.1)?) } else { None };
     if let Some(b) = &b {
         steps.push(scale(1, scalar("alpha2", alpha2, element)?));
-        from.push(b);
+        from.push(*b);
     }
     if from.iter().any(|operand| !broadcasts(operand.dims(), c.dims())) {
         return Err(Error::InvalidValue("sizes"));
     }
     steps.extend(op.steps());
     let beta = scalar("beta", beta, element)?;
-    run(&call, &steps, &from, &c, Scalars { alpha: 1.0, beta })
+    run(call, steps, from, c, Scalars { alpha: 1.0, beta })
 }
 
 /// A `cudnnOpTensorOp_t` and its NaN rule.

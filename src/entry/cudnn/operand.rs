@@ -16,8 +16,8 @@ use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::entry::route::Served;
 use crate::staging::host_buffer::{HostBuffer, Plain};
+use crate::staging::staged::{Contents, Staged};
 use crate::staging::tensor::TensorRegion;
-use crate::staging::transfer::{Contents, Staged};
 
 /// Names a Rust type for a [`DataType`]; `NOT_SUPPORTED` for one that no tensor has.
 macro_rules! with_element {

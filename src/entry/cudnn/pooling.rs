@@ -18,7 +18,7 @@ use super::descriptor::{AXES, choice, first, spatial, window_places};
 use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use super::reduce::nan_rule;
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 
 macro_rules! cudnn_pooling_forward {
@@ -63,6 +63,7 @@ macro_rules! cudnn_lrn_backward {
 }
 
 /// A function of a window of x, over space or over channels.
+#[derive(Clone, Copy)]
 pub enum Window {
     /// A `cudnnPoolingDescriptor_t` and its number of spatial axes.
     Pool(Pool, usize),
@@ -159,17 +160,18 @@ pub fn forward(
     x: Arg,
     y: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let x = Operand::tensor("x", x.0, x.1)?;
     let y = Operand::tensor("y", y.0, y.1)?;
     if !window.fits(x.dims(), y.dims()) {
         return Err(Error::InvalidValue("y"));
     }
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => {
-        compute::<R, _, _>(&call, [&x], &y, scalars, |[x], y| window.run_forward(x, y))?;
-        Ok(served(&call, describe(&[&x, &y]), window.kernel()))
-    })
+    let window = *window;
+    in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&x], &y, scalars, |[x], y| window.run_forward(x, y))?;
+        Ok(served(call, describe(&[&x, &y]), window.kernel()))
+    }))
 }
 
 /// `dx ← α·(∂f/∂x)ᵀ·dy + β·dx`.
@@ -180,7 +182,7 @@ pub fn backward(
     [y, dy, x]: [Arg; 3],
     dx: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let y = Operand::tensor("y", y.0, y.1)?;
     let dy = Operand::tensor("dy", dy.0, dy.1)?;
     let x = Operand::tensor("x", x.0, x.1)?;
@@ -189,8 +191,9 @@ pub fn backward(
         return Err(Error::InvalidValue("dx"));
     }
     let scalars = Scalars::read(alpha, beta, dx.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element, dx.desc.element]), R => {
-        compute::<R, _, _>(&call, [&y, &dy, &x], &dx, scalars, |inputs, dx| window.run_backward(inputs, dx))?;
-        Ok(served(&call, describe(&[&dx]), window.kernel()))
-    })
+    let window = *window;
+    in_precision!(Precision::of(&[x.desc.element, dx.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&y, &dy, &x], &dx, scalars, |inputs, dx| window.run_backward(inputs, dx))?;
+        Ok(served(call, describe(&[&dx]), window.kernel()))
+    }))
 }

@@ -22,10 +22,10 @@ use super::algorithms::write;
 use super::descriptor::{TensorDesc, broadcasts, choice};
 use super::operand::{Operand, Precision, Scalars, describe, served};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
+use crate::staging::staged::Contents;
 use crate::staging::tensor::TensorRegion;
-use crate::staging::transfer::Contents;
 
 macro_rules! cudnn_reduce_tensor {
     ($symbol:ident) => { cudnn_computes! { $symbol (handle, reduce_desc: *const c_void,
@@ -122,7 +122,7 @@ pub fn reduce(
     a: Arg,
     c: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let desc = ReduceDesc::read(descriptor)?;
     let a = Operand::tensor("A", a.0, a.1)?;
     let c = Operand::tensor("C", c.0, c.1)?;
@@ -134,14 +134,19 @@ pub fn reduce(
         return Err(Error::InvalidValue("indices"));
     }
     let scalars = Scalars::read(alpha, beta, c.desc.element)?;
-    in_precision!(Precision::of(&[a.desc.element, c.desc.element]), R => {
-        let arriving = a.fetch::<R>(&call)?;
-        let mut result = c.result::<R>(&call, scalars)?;
+    let indices = indices as u64;
+    in_precision!(Precision::of(&[a.desc.element, c.desc.element]), R => call.run((), move |call, ()| {
+        let arriving = a.fetch::<R>(call)?;
+        let mut result = c.result::<R>(call, scalars)?;
+        let winners = if desc.indices {
+            let region = TensorRegion { base: indices, layout: Layout::packed(&[places]) };
+            Some(call.transfer.tensor_to_write::<u32>("indices", &region, Contents::Zeros)?)
+        } else {
+            None
+        };
         call.transfer.wait()?;
         let arrived = arriving.arrived()?;
-        if desc.indices {
-            let region = TensorRegion { base: indices as u64, layout: Layout::packed(&[places]) };
-            let (mut winners, _) = call.transfer.tensor_to_write::<u32>("indices", &region, Contents::Zeros)?;
+        if let Some((mut winners, _)) = winners {
             engine::reduce_with_indices(
                 desc.reduction,
                 desc.nan,
@@ -153,7 +158,7 @@ pub fn reduce(
         } else {
             engine::reduce(desc.reduction, desc.nan, arrived.view(), result.view());
         }
-        result.store(&call)?;
-        Ok(served(&call, describe(&[&a, &c]), "reduce"))
-    })
+        result.store(call)?;
+        Ok(served(call, describe(&[&a, &c]), "reduce"))
+    }))
 }

@@ -10,8 +10,8 @@ use gpucompat_engine::{DropoutSeed, Layout, Real};
 use crate::boundary::status::Error;
 use crate::entry::call::Call;
 use crate::staging::host_buffer::Plain;
+use crate::staging::staged::{Contents, Staged};
 use crate::staging::tensor::TensorRegion;
-use crate::staging::transfer::{Contents, Staged};
 
 /// The pass that has filled a reserve space last: the backward data pass leaves the gates' gradients where the gates
 /// were, so it cannot run twice, and the weights' gradients come after it.

@@ -13,7 +13,7 @@ use super::Arg;
 use super::descriptor::choice;
 use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use crate::boundary::status::Error;
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 
 macro_rules! cudnn_softmax_forward {
@@ -59,7 +59,7 @@ pub fn forward(
     x: Arg,
     y: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let (algorithm, mode) = kind(kinds)?;
     let x = Operand::tensor("x", x.0, x.1)?;
     let y = Operand::tensor("y", y.0, y.1)?;
@@ -67,10 +67,10 @@ pub fn forward(
         return Err(Error::InvalidValue("y"));
     }
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => {
-        compute::<R, _, _>(&call, [&x], &y, scalars, |[x], y| engine::softmax(algorithm, mode, x, y))?;
-        Ok(served(&call, describe(&[&x]), "softmax"))
-    })
+    in_precision!(Precision::of(&[x.desc.element, y.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&x], &y, scalars, |[x], y| engine::softmax(algorithm, mode, x, y))?;
+        Ok(served(call, describe(&[&x]), "softmax"))
+    }))
 }
 
 /// `dx ← α·(∂softmax/∂x)ᵀ·dy + β·dx`, from y.
@@ -82,7 +82,7 @@ pub fn backward(
     dy: Arg,
     dx: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let (algorithm, mode) = kind(kinds)?;
     let y = Operand::tensor("y", y.0, y.1)?;
     let dy = Operand::tensor("dy", dy.0, dy.1)?;
@@ -91,10 +91,10 @@ pub fn backward(
         return Err(Error::InvalidValue("dx"));
     }
     let scalars = Scalars::read(alpha, beta, dx.desc.element)?;
-    in_precision!(Precision::of(&[y.desc.element, dx.desc.element]), R => {
-        compute::<R, _, _>(&call, [&y, &dy], &dx, scalars, |[y, dy], dx| {
+    in_precision!(Precision::of(&[y.desc.element, dx.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&y, &dy], &dx, scalars, |[y, dy], dx| {
             engine::softmax_backward(algorithm, mode, y, dy, dx);
         })?;
-        Ok(served(&call, describe(&[&dx]), "softmax"))
-    })
+        Ok(served(call, describe(&[&dx]), "softmax"))
+    }))
 }

@@ -20,7 +20,7 @@ use super::descriptor::{DIM_MAX, TensorDesc, sizes};
 use super::operand::{Operand, Precision, Scalars, compute, describe, served};
 use crate::boundary::args::DataType;
 use crate::boundary::status::{Error, SUCCESS};
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 
 macro_rules! cudnn_set_spatial_transformer {
@@ -151,15 +151,15 @@ pub fn generate(
     theta: *const c_void,
     grid: *const c_void,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let output = Output::of(descriptor)?;
     let (theta, grid) = (output.theta("theta", theta)?, output.grid("grid", grid)?);
-    in_precision!(Precision::of(&[output.element]), R => {
-        compute::<R, _, _>(&call, [&theta], &grid, Scalars::PLAIN, |[theta], grid| {
+    in_precision!(Precision::of(&[output.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&theta], &grid, Scalars::PLAIN, |[theta], grid| {
             engine::affine_grid(theta, grid);
         })?;
-        Ok(served(&call, describe(&[&grid]), "affine_grid"))
-    })
+        Ok(served(call, describe(&[&grid]), "affine_grid"))
+    }))
 }
 
 /// The gradient of θ.
@@ -169,15 +169,15 @@ pub fn generate_backward(
     dgrid: *const c_void,
     dtheta: *const c_void,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let output = Output::of(descriptor)?;
     let (dgrid, dtheta) = (output.grid("dgrid", dgrid)?, output.theta("dtheta", dtheta)?);
-    in_precision!(Precision::of(&[output.element]), R => {
-        compute::<R, _, _>(&call, [&dgrid], &dtheta, Scalars::PLAIN, |[dgrid], dtheta| {
+    in_precision!(Precision::of(&[output.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&dgrid], &dtheta, Scalars::PLAIN, |[dgrid], dtheta| {
             engine::affine_grid_backward(dgrid, dtheta);
         })?;
-        Ok(served(&call, describe(&[&dgrid]), "affine_grid"))
-    })
+        Ok(served(call, describe(&[&dgrid]), "affine_grid"))
+    }))
 }
 
 /// `y ← α·sample(x, grid) + β·y`, 0 outside x.
@@ -189,17 +189,17 @@ pub fn sample(
     grid: *const c_void,
     y: Arg,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let output = Output::of(descriptor)?;
     let x = Operand::tensor("x", x.0, x.1)?;
     let y = Operand::tensor("y", y.0, y.1)?;
     output.fits(&x, &y)?;
     let grid = output.grid("grid", grid)?;
     let scalars = Scalars::read(alpha, beta, y.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element]), R => {
-        compute::<R, _, _>(&call, [&x, &grid], &y, scalars, |[x, grid], y| engine::sample_grid(x, grid, y))?;
-        Ok(served(&call, describe(&[&x, &y]), "sample_grid"))
-    })
+    in_precision!(Precision::of(&[x.desc.element]), R => call.run((), move |call, ()| {
+        compute::<R, _, _>(call, [&x, &grid], &y, scalars, |[x, grid], y| engine::sample_grid(x, grid, y))?;
+        Ok(served(call, describe(&[&x, &y]), "sample_grid"))
+    }))
 }
 
 /// The gradients of x and of the grid.
@@ -212,7 +212,7 @@ pub fn sample_backward(
     dx: Arg,
     dgrid: *const c_void,
 ) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let output = Output::of(descriptor)?;
     let x = Operand::tensor("x", x.0, x.1)?;
     let dy = Operand::tensor("dy", dy.0, dy.1)?;
@@ -224,17 +224,17 @@ pub fn sample_backward(
     let (grid, dgrid) = (output.grid("grid", grid)?, output.grid("dgrid", dgrid)?);
     let of_x = Scalars::read(of_x[0], of_x[1], x.desc.element)?;
     let of_grid = Scalars::read(of_grid[0], of_grid[1], x.desc.element)?;
-    in_precision!(Precision::of(&[x.desc.element]), R => {
-        let arriving = [x.fetch::<R>(&call)?, dy.fetch::<R>(&call)?, grid.fetch::<R>(&call)?];
-        let mut dx_result = dx.result::<R>(&call, of_x)?;
-        let mut dgrid_result = dgrid.result::<R>(&call, of_grid)?;
+    in_precision!(Precision::of(&[x.desc.element]), R => call.run((), move |call, ()| {
+        let arriving = [x.fetch::<R>(call)?, dy.fetch::<R>(call)?, grid.fetch::<R>(call)?];
+        let mut dx_result = dx.result::<R>(call, of_x)?;
+        let mut dgrid_result = dgrid.result::<R>(call, of_grid)?;
         call.transfer.wait()?;
         let [x_data, dy, grid] = arriving.map(super::operand::Arriving::arrived);
         let (x_data, dy, grid) = (x_data?, dy?, grid?);
         engine::sample_grid_backward(
             x_data.view(), dy.view(), grid.view(), dx_result.view(), dgrid_result.view());
-        dgrid_result.store(&call)?;
-        dx_result.store(&call)?;
-        Ok(served(&call, describe(&[&x]), "sample_grid"))
-    })
+        dgrid_result.store(call)?;
+        dx_result.store(call)?;
+        Ok(served(call, describe(&[&x]), "sample_grid"))
+    }))
 }

@@ -35,11 +35,11 @@ NATIVE_NESTED = frozenset(
 
 # Replaced by functions of device tensors, made of the overload: copies, and products by whoever is faster.
 DIRECT = {
-    "copy_": lambda op: copy_,
-    "mm": lambda op: chosen_product(op, replacement(op)),
-    "bmm": lambda op: chosen_product(op, replacement(op)),
-    "addmm": lambda op: chosen_added_product(op, replacement(op)),
-    "baddbmm": lambda op: chosen_added_product(op, replacement(op)),
+    "copy_": lambda op: recordable_copy(copy_),
+    "mm": lambda op: recordable(op, chosen_product(op, replacement(op))),
+    "bmm": lambda op: recordable(op, chosen_product(op, replacement(op))),
+    "addmm": lambda op: recordable(op, chosen_added_product(op, replacement(op))),
+    "baddbmm": lambda op: recordable(op, chosen_added_product(op, replacement(op))),
 }
 
 # What cuDNN computes, or decides to: left to it where it is chosen. Its attention is not.
@@ -184,7 +184,7 @@ def _function(name, treatment, op, key):
     if key != "CUDA":
         return copy_structure_ if name == "copy_" else replacement(op)
     host = DIRECT[name](op) if name in DIRECT else replacement(op, EQUIVALENTS.get(name))
-    return _by_backend(op, host) if treatment == "cudnn" else host
+    return recordable(op, _by_backend(op, host)) if treatment == "cudnn" else host
 
 
 def _replace(library, key, table, told):
@@ -275,6 +275,7 @@ def attach(told, products, by_cudnn):
         torch.backends.cuda.enable_cudnn_sdp(False)
     atexit.register(_let_threads_finish)
     _watch_extensions()
+    _watch_graphs()
     _keep_device_graphs_eager()
     return count
 

@@ -329,15 +329,16 @@ def replacement(op, function=None):
             return _original(returns[0], arguments, by_name, args, kwargs)
         return lift(call, result)
 
+    recorded = recordable(op, run, function)
     if takes_generator or is_random:
-        return run
+        return recorded
     positions = tuple(
         -1 if alias is None else next((place for place, item in enumerate(arguments) if item.alias & alias), None)
         for alias in returns
     )
     if None in positions:
-        return run
-    return accelerated(op, function, arguments, positions, run)
+        return recorded
+    return recorded.replayed_by(accelerated(op, function, arguments, positions, recorded))
 
 
 def _joined(call, value, host):

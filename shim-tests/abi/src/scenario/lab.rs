@@ -144,8 +144,11 @@ impl Device {
         }
     }
 
-    /// Reads it as it is, without waiting for anything.
+    /// Reads it once everything that is queued has run.
     pub fn get(&self) -> Vec<u8> {
+        let finish = symbol("simgpu_finish");
+        // SAFETY: the simulator's function of that name takes and returns nothing.
+        (unsafe { std::mem::transmute::<*mut c_void, extern "C" fn()>(finish) })();
         let mut bytes = vec![0; self.bytes];
         let target = bytes.as_mut_ptr();
         if self.bytes > 0 {

@@ -12,6 +12,7 @@ mod blas2;
 mod blas_lab;
 mod blas_rules;
 mod cudnn;
+mod deferred;
 mod gemm;
 mod handles;
 mod host_copies;
@@ -60,7 +61,10 @@ fn main() {
         ("host_visible", staging::host_visible),
         ("stream_order", staging::stream_order),
         ("devices", staging::devices),
-        ("capture", staging::capture),
+        ("busy_stream", deferred::busy_stream),
+        ("graphs", deferred::graphs),
+        ("refused_in_graphs", deferred::refused_in_graphs),
+        ("memory_of_deferred_calls", deferred::memory),
         ("native_calls", policy::native_calls),
         ("learned", policy::learned),
         ("recursion", policy::recursion),

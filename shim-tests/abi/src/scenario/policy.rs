@@ -9,16 +9,16 @@ use crate::lab::{Device, SUCCESS, bytes, calls, create, foreign_handles};
 /// A right result, and `EXPECT_NATIVE` products by the native library (beside the probe's).
 pub fn native_calls() {
     let expected: u64 = std::env::var("EXPECT_NATIVE").unwrap().parse().unwrap();
+    let before = calls("libcublas.so.12", "cublasSgemm_v2");
     let handle = create();
     let entry = sgemm();
-    let before = calls("libcublas.so.12", "cublasSgemm_v2");
     for seed in 0..5 {
         // Not empty, whatever the seed: an empty product needs nobody.
         let text = format!("f32->f32:f32 nt m7 n5 k3 lda9 ldb6 ldc8 alpha1.5 beta1 batch1 gap0 seed{seed}");
         run(&entry, handle, &text.parse().unwrap());
     }
     let native = calls("libcublas.so.12", "cublasSgemm_v2") - before;
-    // The probe runs at the first call that asks for a verdict.
+    // The probe runs when the first handle is made.
     let probes = u64::from(std::env::var("EXPECT_PROBE").is_ok());
     assert_eq!(native, expected + probes);
     assert_eq!(foreign_handles(), 0, "the native library saw a handle of ours");

@@ -6,7 +6,7 @@ use gpucompat_cases::gemm::GemmCase;
 
 use crate::blas::{Entry, Form, invoke, run, scalar, sgemm};
 use crate::call;
-use crate::lab::{Device, NOT_SUPPORTED, SUCCESS, bytes, counter, create, floats};
+use crate::lab::{Device, SUCCESS, bytes, counter, create, floats};
 
 fn counted(entry: &Entry, handle: *mut c_void, text: &str) -> (i64, i64) {
     let case: GemmCase = text.parse().unwrap();
@@ -77,6 +77,8 @@ pub fn host_visible() {
             &raw const one => *const f32, a.as_ptr() => *const f32, 4 => c_int, b.as_ptr() => *const f32, 4 => c_int,
             &raw const zero => *const f32, c.as_mut_ptr() => *mut f32, 4 => c_int);
         assert_eq!(status, SUCCESS, "{kind}");
+        let null = std::ptr::null_mut::<c_void>();
+        assert_eq!(call!("cudaStreamSynchronize", null => *mut c_void), SUCCESS);
         assert_eq!((counter("d2h_bytes"), counter("h2d_bytes")), (0, 0), "{kind}");
         assert!(c.iter().all(|&value| value == 24.0), "{kind}: {c:?}");
     }
@@ -155,28 +157,4 @@ pub fn devices() {
     .join()
     .unwrap();
     assert!(floats(&on_second.get()).iter().all(|&value| value == 105.0));
-}
-
-/// A call while its stream is captured cannot be served now; it says so and spoils nothing.
-pub fn capture() {
-    let handle = create();
-    let mut stream: *mut c_void = std::ptr::null_mut();
-    let pointer = &raw mut stream;
-    assert_eq!(call!("cudaStreamCreateWithFlags", pointer => *mut *mut c_void, 1 => u32), SUCCESS);
-    assert_eq!(call!("cublasSetStream_v2", handle => *mut c_void, stream => *mut c_void), SUCCESS);
-    let c = Device::holding(&bytes(&[3.0; 16]));
-    let one = 1.0f32;
-    assert_eq!(call!("cudaStreamBeginCapture", stream => *mut c_void, 0 => c_int), SUCCESS);
-    let status = call!("cublasSgemm_v2", handle => *mut c_void, 0 => c_int, 0 => c_int, 4 => c_int, 4 => c_int, 4 => c_int,
-        &raw const one => *const f32, c.address => u64, 4 => c_int, c.address => u64, 4 => c_int,
-        &raw const one => *const f32, c.address => u64, 4 => c_int);
-    assert_eq!(status, NOT_SUPPORTED);
-    let mut graph: *mut c_void = std::ptr::null_mut();
-    let pointer = &raw mut graph;
-    assert_eq!(
-        call!("cudaStreamEndCapture", stream => *mut c_void, pointer => *mut *mut c_void),
-        SUCCESS,
-        "the capture is whole"
-    );
-    assert!(floats(&c.get()).iter().all(|&value| value == 3.0));
 }

@@ -78,6 +78,12 @@ pub unsafe extern "C" fn simgpu_poke(target: u64, source: *const c_void, bytes: 
     move_now(source as usize, target as usize, bytes)
 }
 
+/// Waits for everything that is queued on any stream; neither counted nor refused by faults.
+#[unsafe(no_mangle)]
+pub extern "C" fn simgpu_finish() {
+    stream::finish();
+}
+
 fn move_now(source: usize, target: usize, bytes: usize) -> c_int {
     let (Ok(source), Ok(target)) = (memory::translate(source, bytes), memory::translate(target, bytes))
     else {

@@ -3,11 +3,12 @@
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use super::runtime::{VERSION, driver_function};
-use super::runtime_stream::{CaptureInfo, host_function};
+use super::runtime_stream::{CaptureInfo, exchange_mode, host_function, nodes_into};
 use super::{put, put_if_asked, put_text};
 use crate::core::counters::LAUNCHES_REFUSED;
+use crate::core::graph::GRAPHS;
 use crate::core::stream::Order;
-use crate::core::{Code, device, event, stream};
+use crate::core::{Code, device, event, stream, user_object};
 
 type Context = *mut c_void;
 type Stream = *mut c_void;
@@ -131,6 +132,20 @@ export! { driver TABLE;
     }
     fn cuLaunchHostFunc(handle: Stream, function: Option<extern "C" fn(*mut c_void)>, argument: *mut c_void) {
         host_function(handle, function, argument)
+    }
+    fn cuThreadExchangeStreamCaptureMode(mode: *mut c_int) { exchange_mode(mode) }
+    fn cuGraphGetNodes(graph: *mut c_void, nodes: *mut *mut c_void, count: *mut usize) {
+        nodes_into(&GRAPHS.get(graph as usize)?.handles(), nodes.cast(), count)
+    }
+    fn cuUserObjectCreate(
+        object: *mut *mut c_void, what: *mut c_void, destroy: Option<extern "C" fn(*mut c_void)>, count: c_uint, flags: c_uint
+    ) {
+        let destroy = destroy.ok_or(Code::INVALID_VALUE)?;
+        put(object, user_object::create(what as usize, destroy, count, flags)? as *mut c_void)
+    }
+    fn cuUserObjectRelease(object: *mut c_void, count: c_uint) { user_object::release(object as usize, count) }
+    fn cuGraphRetainUserObject(graph: *mut c_void, object: *mut c_void, count: c_uint, flags: c_uint) {
+        user_object::retain(graph as usize, object as usize, count, flags)
     }
     fn cuEventCreate(handle: *mut Event, flags: c_uint) { put(handle, event::create(flags)? as Event) }
     fn cuEventDestroy_v2(handle: Event) { event::destroy(handle as usize) }

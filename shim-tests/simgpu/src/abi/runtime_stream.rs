@@ -125,10 +125,7 @@ export! { runtime TABLE;
         host_function(handle, function, argument)
     }
     fn cudaStreamIsCapturing(handle: Stream, status: *mut c_int) { put(status, capture_status(handle)?) }
-    fn cudaThreadExchangeStreamCaptureMode(mode: *mut c_int) {
-        let wanted = Mode::from_number(take(mode.cast_const())?)?;
-        put(mode, capture::exchange_thread_mode(wanted) as c_int)
-    }
+    fn cudaThreadExchangeStreamCaptureMode(mode: *mut c_int) { exchange_mode(mode) }
     fn cudaStreamBeginCapture(handle: Stream, mode: c_int) {
         capture::begin(&stream::get(handle as usize)?, Mode::from_number(mode)?)
     }
@@ -168,6 +165,12 @@ export! { runtime TABLE;
         let elapsed = event::get(end as usize)?.elapsed_ms(&*event::get(start as usize)?)?;
         put(milliseconds, elapsed)
     }
+}
+
+/// `cudaThreadExchangeStreamCaptureMode` and `cuThreadExchangeStreamCaptureMode`.
+pub fn exchange_mode(mode: *mut c_int) -> Outcome {
+    let wanted = Mode::from_number(take(mode.cast_const())?)?;
+    put(mode, capture::exchange_thread_mode(wanted) as c_int)
 }
 
 /// `cudaLaunchHostFunc` and `cuLaunchHostFunc`.

@@ -29,6 +29,7 @@ counters! {
     LAUNCHES_ACCEPTED "launches_accepted" "Kernel launches that succeeded and did nothing.";
     ALLOCATIONS "allocations" "Device allocations made.";
     LIVE_BYTES "live_bytes" "Device bytes allocated now.";
+    PINNED_BYTES "pinned_bytes" "Page-locked and managed host bytes allocated now.";
     SYNCHRONIZATIONS "synchronizations" "Waits for a stream, an event or the device.";
     STREAMS "streams" "Streams alive, made by the program.";
 }

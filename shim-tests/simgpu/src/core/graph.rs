@@ -11,11 +11,12 @@ use parking_lot::Mutex;
 use super::copy::{Copy2d, Fill};
 use super::handles::Handles;
 use super::stream::Stream;
+use super::user_object::UserObject;
 use super::{Code, Outcome};
 
 /// Graphs by handle.
 pub static GRAPHS: Handles<Graph> = Handles::new();
-static EXECUTABLES: Handles<Vec<Node>> = Handles::new();
+static EXECUTABLES: Handles<Executable> = Handles::new();
 static NODES: Handles<Place> = Handles::new();
 
 /// One recorded operation.
@@ -56,7 +57,13 @@ struct Recorded {
 
 /// A recording, finished or growing.
 #[derive(Default)]
-pub struct Graph(Mutex<Vec<Recorded>>);
+pub struct Graph(Mutex<Vec<Recorded>>, Mutex<Vec<Arc<UserObject>>>);
+
+/// A graph ready to run, with what lives as long as it.
+struct Executable {
+    nodes: Vec<Node>,
+    retained: Vec<Arc<UserObject>>,
+}
 
 impl Graph {
     /// Adds a node; `own` is the graph's handle.
@@ -66,6 +73,11 @@ impl Graph {
         let handle = NODES.insert(Arc::new(Place { graph: own, index }));
         nodes.push(Recorded { handle, work, dependencies });
         index
+    }
+
+    /// Keeps objects alive for as long as it, or what is made of it, lives.
+    pub fn retain(&self, objects: impl IntoIterator<Item = Arc<UserObject>>) {
+        self.1.lock().extend(objects);
     }
 
     /// The handles of all its nodes.
@@ -121,8 +133,10 @@ pub fn dependencies(node: usize) -> Outcome<Vec<usize>> {
 
 /// `cudaGraphInstantiate`.
 pub fn instantiate(graph: usize) -> Outcome<usize> {
-    let nodes = GRAPHS.get(graph)?.0.lock().iter().map(|node| node.work.clone()).collect();
-    Ok(EXECUTABLES.insert(Arc::new(nodes)))
+    let graph = GRAPHS.get(graph)?;
+    let nodes = graph.0.lock().iter().map(|node| node.work.clone()).collect();
+    let retained = graph.1.lock().clone();
+    Ok(EXECUTABLES.insert(Arc::new(Executable { nodes, retained })))
 }
 
 /// `cudaGraphUpload`, which has nothing to do here but to check.
@@ -137,13 +151,21 @@ pub fn destroy_executable(handle: usize) -> Outcome {
 
 /// `cudaGraphLaunch`.
 pub fn launch(executable: usize, stream: &Arc<Stream>) -> Outcome {
-    let nodes = EXECUTABLES.get(executable)?;
-    let capture = stream.recording()?;
-    for node in nodes.iter().cloned() {
-        match &capture {
-            Some(capture) => capture.record(stream, node)?,
-            None => drop(stream.push(Vec::new(), node.work())),
-        }
+    let executable = EXECUTABLES.get(executable)?;
+    if let Some(capture) = stream.recording()? {
+        GRAPHS.get(capture.graph_handle)?.retain(executable.retained.iter().cloned());
+        return executable.nodes.iter().cloned().try_for_each(|node| capture.record(stream, node));
+    }
+    for node in executable.nodes.iter().cloned() {
+        // An executable that is destroyed while it runs ends after its last node.
+        let (work, held) = (node.work(), executable.clone());
+        drop(stream.push(
+            Vec::new(),
+            Box::new(move || {
+                work();
+                drop(held);
+            }),
+        ));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-use super::counters::{ALLOCATIONS, LIVE_BYTES};
+use super::counters::{ALLOCATIONS, LIVE_BYTES, PINNED_BYTES};
 use super::device::{self, MAX_DEVICES};
 use super::{Code, Outcome, capture, faults};
 
@@ -181,13 +181,25 @@ fn alias_of(state: &State, address: usize, ordinal: i32) -> usize {
     state.ranges[ordinal as usize].map_or(0, |range| address - range.base + range.alias)
 }
 
+/// The host's memory.
+fn physical_bytes() -> usize {
+    // SAFETY: asks the system two numbers.
+    let (pages, size) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    usize::try_from(pages.saturating_mul(size)).unwrap_or(usize::MAX)
+}
+
 /// Page-locked or managed host memory.
 pub fn allocate_host(bytes: usize, kind: Kind) -> Outcome<usize> {
     capture::check_unsafe_call()?;
     faults::check("host_alloc")?;
+    // Page-locked memory is not overcommitted.
+    if bytes > physical_bytes() {
+        return Err(Code::OUT_OF_MEMORY);
+    }
     let base = map(bytes.max(1), libc::PROT_READ | libc::PROT_WRITE)?;
     let allocation =
         Allocation { base, bytes: bytes.max(1), kind, device: device::current(), origin: Origin::Plain };
+    PINNED_BYTES.add(allocation.bytes as i64);
     STATE.lock().allocations.insert(base, allocation);
     Ok(base)
 }
@@ -241,6 +253,7 @@ pub fn free(base: usize, host: bool) -> Outcome {
         }
         give_pages_back(alias_of(&state, base, ordinal), allocation.bytes);
     } else {
+        PINNED_BYTES.add(-(allocation.bytes as i64));
         // SAFETY: a mapping of this base and size was made in `allocate_host`; the program gives it up.
         unsafe { libc::munmap(base as *mut libc::c_void, allocation.bytes) };
     }

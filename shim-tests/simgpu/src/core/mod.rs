@@ -15,6 +15,7 @@ pub mod pool;
 pub mod signal;
 pub mod stream;
 pub mod texts;
+pub mod user_object;
 
 /// A CUDA error code. Runtime and driver agree on those that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

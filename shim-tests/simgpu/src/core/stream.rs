@@ -313,14 +313,23 @@ pub fn destroy(handle: usize) -> Outcome {
     Ok(())
 }
 
+fn all() -> Vec<Arc<Stream>> {
+    let mut streams: Vec<Arc<Stream>> = MADE.all();
+    streams.extend(BLOCKING.lock().iter().filter_map(|row| row.1.upgrade()));
+    streams.extend(LEGACY_STREAMS.lock().iter().flat_map(|table| table.values().cloned()));
+    streams
+}
+
+/// Waits for everything that is queued anywhere, uncounted and untouched by faults: for those who look from outside.
+pub fn finish() {
+    all().iter().filter_map(|stream| stream.tail()).for_each(|tail| tail.wait());
+}
+
 /// Waits for every stream of a device.
 pub fn synchronize_device(ordinal: i32) -> Outcome {
     faults::check("sync")?;
     SYNCHRONIZATIONS.add(1);
-    let mut streams: Vec<Arc<Stream>> = MADE.all();
-    streams.extend(BLOCKING.lock().iter().filter_map(|row| row.1.upgrade()));
-    streams.extend(LEGACY_STREAMS.lock().iter().flat_map(|table| table.values().cloned()));
-    for stream in streams.iter().filter(|stream| stream.device == ordinal) {
+    for stream in all().iter().filter(|stream| stream.device == ordinal) {
         if stream.is_capturing() {
             return Err(stream.break_capture());
         }

@@ -21,7 +21,7 @@ use super::attributes::check_set;
 use super::node::{Node, Planned, Shared, Value, find, forget, record};
 use super::{own, run};
 use crate::boundary::status::{Error, Evidence, SUCCESS, evidence};
-use crate::entry::call::Call;
+use crate::entry::call::{Call, Timing};
 use crate::entry::route::Served;
 use crate::handle::registry::is_ours;
 use crate::native::find::{Library, Slot};
@@ -284,11 +284,11 @@ pub fn signature(plan: *const c_void) -> u32 {
 
 /// Computes a plan's graph on the addresses of a variant pack.
 pub fn execute(handle: *mut c_void, plan: *const c_void, pack: *const c_void) -> Result<Served, Error> {
-    let call = Call::on_cudnn(handle)?;
+    let call = Call::of_cudnn(handle, Timing::Deferrable)?;
     let plan = finished(plan, Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, "executionPlan")?;
     let pack = finished(pack, Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, "variantPack")?;
     let planned = graph_of(&plan.lock()).ok_or(Error::NotSupported("a plan whose graph is not known"))?;
-    let graph = planned.lowered.as_ref().map_err(|&error| error)?;
+    planned.lowered.as_ref().map_err(|&error| error)?;
     let (ids, addresses) = {
         let pack = pack.lock();
         if pack.value(Name::CUDNN_ATTR_VARIANT_PACK_OVERRIDE_UNIQUE_IDS as c_int).is_some() {
@@ -301,7 +301,9 @@ pub fn execute(handle: *mut c_void, plan: *const c_void, pack: *const c_void) ->
         return Err(Error::InvalidValue("variantPack"));
     }
     let given = ids.into_iter().map(|id| id as i64).zip(addresses).collect();
-    run::run(&call, graph, &given)
+    call.run((planned, given), |call, (planned, given)| {
+        run::run(call, planned.lowered.as_ref().map_err(|&error| error)?, given)
+    })
 }
 
 /// The record of a finalized descriptor of this kind.

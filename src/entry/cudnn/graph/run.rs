@@ -106,7 +106,7 @@ impl<'c, 'g, R: Real + Plain> Run<'c, 'g, R> {
                 (Place::Device, None) if read[index] => {
                     arriving.push((index, operand(address(tensor)?).fetch::<R>(call)?));
                 }
-                (Place::Host, None) => slots[index] = scalar(tensor, address(tensor)?)?,
+                (Place::Host, None) => slots[index] = scalar(call, tensor, address(tensor)?)?,
                 _ => {}
             }
         }
@@ -359,16 +359,23 @@ fn dense(layout: Layout) -> Layout {
 }
 
 /// A scalar in host memory.
-fn scalar<'c, R: Real + Plain>(tensor: &GraphTensor, address: u64) -> Result<Slot<'c, R>, Error> {
+fn scalar<'c, R: Real + Plain>(
+    call: &'c Call,
+    tensor: &GraphTensor,
+    address: u64,
+) -> Result<Slot<'c, R>, Error> {
     let layout = tensor.desc.layout;
     if layout.elements() != 1 {
         return Err(Error::NotSupported("a tensor by value that is no scalar"));
     }
     let mut values = HostBuffer::<R>::zeroed(1)?;
-    values[0] = with_element!(tensor.desc.element, T => {
-        let place: *const T = std::ptr::with_exposed_provenance(address as usize);
-        // SAFETY: not null (checked where it was found); a tensor by value is one element in host memory.
-        Ok::<R, Error>(engine::Element::to_real::<R>(unsafe { place.read_unaligned() }))
-    })?;
+    let read = || {
+        with_element!(tensor.desc.element, T => {
+            let place: *const T = std::ptr::with_exposed_provenance(address as usize);
+            // SAFETY: not null (checked where it was found); a tensor by value is one element in host memory.
+            Ok(vec![engine::Element::to_real::<R>(unsafe { place.read_unaligned() })])
+        })
+    };
+    values[0] = call.transfer.remember(read)?.first().copied().ok_or(Error::Internal)?;
     Ok(Slot::Held(values, layout))
 }
