@@ -13,8 +13,10 @@ use crate::config::{Provider, config};
 use crate::log;
 use crate::native::find::Library;
 use crate::native::kernels;
+use crate::platform;
 use crate::policy::placement;
 use crate::policy::verdict::{Mode, own_kernels, verdict};
+use crate::staging::pool;
 
 /// The layer itself: run in this order in one namespace, under these names in tracebacks.
 const FALLBACK: [(&CStr, &str); 13] = [
@@ -76,6 +78,8 @@ fn attach(namespace: &Namespace) -> Result<(), String> {
     let replaced =
         namespace.integer(&format!("attach(told={told}, products={products:?}, by_cudnn={cudnn})"))?;
     placement::operators_are_on_host();
+    // Each result is made by PyTorch's CPU kernels before it is moved: without this, of pages that the kernel has to clear.
+    platform::keep_freed(config().staging_mb.map_or(pool::limit(), |megabytes| (megabytes as usize) << 20));
     log::debug(format_args!("attached layer=operators replaced={replaced}"));
     Ok(())
 }

@@ -9,4 +9,4 @@ pub use linux::{
     LoadedLibrary, append_to_file, find_loaded, global_symbol, image_is, next_symbol, own_image_contains,
     read_own_memory, write_stderr,
 };
-pub use memory::{Memory, memory};
+pub use memory::{Memory, keep_freed, memory};
