@@ -193,6 +193,12 @@ def main():
                     torch.manual_seed(0)
                     inputs = on("cuda")
                     got, failed = attempt(lambda: run(*inputs))
+                    again = None
+                    if failed is None:
+                        # What an operator's result looks like is remembered, and the next one computed in its place.
+                        torch.manual_seed(0)
+                        inputs = on("cuda")
+                        again, failed = attempt(lambda: run(*inputs))
                     if failed is not None:
                         stated = isinstance(failed, NotImplementedError) or "gpucompat" in str(failed)
                         found = "documented error" if stated else "other error"
@@ -201,6 +207,7 @@ def main():
                         if only_there:
                             want, host_inputs = narrowed(want, dtype), narrowed(host_inputs, dtype)
                         text = differs(op.name, got, want, op.name in RANDOM, only_there)
+                        text = text or differs(op.name, again, want, op.name in RANDOM, only_there)
                         if text and variant == "out" and not only_there:
                             # PyTorch's own CPU out= is wrong for mean in half types: then what it returns counts.
                             text = differs(op.name, got, runs[0][1](*on("cpu")), False)

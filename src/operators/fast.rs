@@ -17,9 +17,12 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ground::{self, Ground};
-use super::operands::{Argument, NotPlain, Operand, Operands, Role, overlap};
+use super::operands::{Argument, HostArgument, NotPlain, Operand, Operands, Role, overlap};
 use super::python::{Method, Object, Python, Ref};
+use super::results::{Seen, Shape};
+use super::torch::Kind;
 use crate::boundary::panic::guard;
+use crate::memory::hosted;
 
 /// What PyTorch's CPU kernels say to an element type that they do not know; `replacement.py` looks for the same.
 const UNKNOWN_TYPE: [&str; 2] = [" not implemented for ", "MKL FFT doesn't support tensors of type"];
@@ -43,6 +46,10 @@ pub struct Plan {
     slow: usize,
     /// Whether each result element depends on the elements at its place alone.
     pointwise: bool,
+    /// The overload that computes the one, fresh result into a given host tensor, and that argument's name.
+    into: Option<(usize, usize)>,
+    /// What results looked like.
+    seen: Seen,
 }
 
 /// A call's outcome once the operator ran: the result, or null with an exception pending.
@@ -59,8 +66,9 @@ const PLAN: &CStr = c"gpucompat.plan";
 /// The method of every accelerated operator; its plan comes with the function object.
 static ENTER: Method = Method::new(c"operator", enter);
 
-/// `_accelerate(op, slow, arguments, returns, pointwise)`: a function that serves plain calls of `op` and hands the rest
-/// to `slow`. Arguments are `(name, role, written, out)`, returns positions or −1.
+/// `_accelerate(op, slow, arguments, returns, pointwise, into)`: a function that serves plain calls of `op` and hands the rest
+/// to `slow`. Arguments are `(name, role, written, out)`, returns positions or −1, `into` an overload and its argument's name
+/// or nothing.
 pub static ACCELERATE: Method = Method::new(c"accelerate", accelerate);
 
 /// `_calibrate(samples, dtypes, objects)`: called by `_survey`, which the first call of any accelerated operator calls.
@@ -77,12 +85,12 @@ fn guarded(python: &'static Python, work: impl FnOnce() -> Option<Object>) -> Ob
 unsafe extern "C" fn accelerate(_: Object, given: *const Object, count: isize, _: Object) -> Object {
     let Some(python) = Python::find() else { return std::ptr::null_mut() };
     guarded(python, || {
-        if count != 5 {
-            python.raise(c"gpucompat: accelerate takes five arguments");
+        if count != 6 {
+            python.raise(c"gpucompat: accelerate takes six arguments");
             return None;
         }
         // SAFETY: Python hands over `count` borrowed objects.
-        let given = unsafe { std::slice::from_raw_parts(given, 5) };
+        let given = unsafe { std::slice::from_raw_parts(given, 6) };
         let arguments = python
             .items(given[2])
             .into_iter()
@@ -108,8 +116,13 @@ unsafe extern "C" fn accelerate(_: Object, given: *const Object, count: isize, _
             .collect();
         let (op, slow) = (python.share(given[0]) as usize, python.share(given[1]) as usize);
         let pointwise = python.number(given[4]) != 0;
+        let into = match python.items(given[5])[..] {
+            [overload, name] => Some((python.share(overload) as usize, python.share(name) as usize)),
+            _ => None,
+        };
+        let seen = Seen::default();
         // A replacement lives as long as the process.
-        let plan = Box::into_raw(Box::new(Plan { arguments, returns, op, slow, pointwise }));
+        let plan = Box::into_raw(Box::new(Plan { arguments, returns, op, slow, pointwise, into, seen }));
         // SAFETY: the lock is held; the capsule only carries the address.
         let capsule = unsafe { (python.capsule_new)(plan.cast(), PLAN.as_ptr(), std::ptr::null_mut()) };
         let capsule = Ref::take(python, capsule)?;
@@ -213,9 +226,22 @@ impl Plan {
             ground.fill_numbers(&mut operands, self.pointwise)?;
         }
         ground.fill(&mut operands.tensors, self.pointwise, device, stream)?;
+        let shape = self.shape(ground, &positional, &named, &operands);
+        if let Some(shape) = &shape
+            && let Some(made) = self.compute_into(ground, shape, &positional, &named, &operands, device)
+        {
+            ground.leave(operands);
+            return Ok(made.release());
+        }
         let positional = positional.iter().map(|value| ground.hand_over(value, &operands)).collect();
         let named = named.iter().map(|(name, value)| (*name, ground.hand_over(value, &operands))).collect();
         let result = ground.python.call_with(self.op as Object, positional, named);
+        if let (Some(shape), Some(result)) = (shape, &result)
+            && let Kind::Host(host) = ground.tensors.kind(ground.python, result.object())
+            && host.form.is_dense()
+        {
+            self.seen.note(shape, host.form);
+        }
         // The Python replacement computes in a wider type what PyTorch's CPU kernel does not know in this one.
         if result.is_none() && ground.python.forgive(&UNKNOWN_TYPE) {
             return Err(NotPlain);
@@ -226,6 +252,64 @@ impl Plan {
             ground.leave(operands);
         }
         Ok(outcome.map_or(std::ptr::null_mut(), Ref::release))
+    }
+
+    /// What decides about the form of the one result, if it can be computed in its place.
+    fn shape(
+        &self,
+        ground: &Ground,
+        positional: &[HostArgument],
+        named: &[(Object, HostArgument)],
+        operands: &Operands<'_>,
+    ) -> Option<Shape> {
+        self.into?;
+        // Memory of the device's that lies on the host is what this is for.
+        if !operands.tensors.iter().any(|operand| operand.in_place) {
+            return None;
+        }
+        let by_position = positional.iter().map(|value| (0, value));
+        let by_name = named.iter().map(|(name, value)| (*name as usize, value));
+        ground.shape_of(by_position.chain(by_name), operands)
+    }
+
+    /// The result, computed straight into a new device tensor's memory; `None`, and no exception, if what it looks like is
+    /// not known, or turns out not to be so: then nothing has happened.
+    fn compute_into(
+        &self,
+        ground: &Ground,
+        shape: &Shape,
+        positional: &[HostArgument],
+        named: &[(Object, HostArgument)],
+        operands: &Operands<'_>,
+        device: i32,
+    ) -> Option<Ref> {
+        let (python, (overload, name)) = (ground.python, self.into?);
+        let form = self.seen.form(shape)?;
+        let (object, address) = ground.tensors.new_on_device(&form, device)?;
+        let made = Ref::take(python, object)?;
+        let Kind::Device(described) = ground.tensors.kind(python, made.object()) else { return None };
+        if !hosted::holds(address, described.bytes) {
+            return None;
+        }
+        let room = Ref::take(python, ground.tensors.on_host(&described)?)?;
+        let positional = positional.iter().map(|value| ground.hand_over(value, operands)).collect();
+        let mut named: Vec<_> =
+            named.iter().map(|(name, value)| (*name, ground.hand_over(value, operands))).collect();
+        named.push((name as Object, python.share(room.object())));
+        let Some(returned) = python.call_with(overload as Object, positional, named) else {
+            // SAFETY: the lock is held; the plain form meets the same failure, or none.
+            unsafe { (python.clear_error)() };
+            self.seen.stop(shape.clone());
+            return None;
+        };
+        // Some of PyTorch's CPU forms return something else than what they were given to fill (`mean.out` of half types).
+        let right = returned.object() == room.object()
+            && matches!(ground.tensors.kind(python, room.object()),
+                Kind::Host(host) if host.address == address && host.form == form);
+        if !right {
+            self.seen.stop(shape.clone());
+        }
+        right.then_some(made)
     }
 
     /// Mutated arguments back, fresh results to the device; `None` with an exception pending.

@@ -41,6 +41,8 @@ pub(super) struct Ground {
     any_autocast: usize,
     host_autocast: usize,
     truth_value: usize,
+    /// Types whose objects are one of a kind: element types, memory formats, layouts.
+    pub(super) singleton_types: Vec<usize>,
 }
 
 /// A host tensor of no dimension, and its form.
@@ -96,7 +98,17 @@ fn ground(
     else {
         return None;
     };
-    let &[falsehood, host_room, write_back, lift, any_autocast, host_autocast, truth_value] = rest else {
+    let &[
+        falsehood,
+        host_room,
+        write_back,
+        lift,
+        any_autocast,
+        host_autocast,
+        truth_value,
+        ref singletons @ ..,
+    ] = rest
+    else {
         return None;
     };
     let scalar = |like: Object| match tensors.kind(python, like) {
@@ -125,6 +137,7 @@ fn ground(
         any_autocast: kept(any_autocast),
         host_autocast: kept(host_autocast),
         truth_value: kept(truth_value),
+        singleton_types: singletons.iter().copied().map(kept).collect(),
     })
 }
 

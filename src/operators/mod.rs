@@ -2,7 +2,7 @@
 //!
 //! What lives here: [`attach`], when and whether; `fallback/`, the layer itself, in Python; [`fast`], its path for
 //! plain tensors without Python code, with [`ground`], what it knows of Python and PyTorch, [`operands`], a call's
-//! arguments on their way to the host, [`torch`], PyTorch's C interface, and [`rooms`], host tensors that stand by; [`python`], the functions of Python's C interface that this takes; [`copies`] and [`functions`], what
+//! arguments on their way to the host, [`results`], those that are computed where they belong, [`torch`], PyTorch's C interface, and [`rooms`], host tensors that stand by; [`python`], the functions of Python's C interface that this takes; [`copies`] and [`functions`], what
 //! `fallback/` is given. Who calls it: `entry::cudart`. It knows PyTorch; it knows no entry point.
 
 pub mod attach;
@@ -12,5 +12,6 @@ pub mod functions;
 pub mod ground;
 pub mod operands;
 pub mod python;
+pub mod results;
 pub mod rooms;
 pub mod torch;

@@ -235,6 +235,18 @@ impl Python {
         unsafe { (self.long_value)(object) }
     }
 
+    /// An integer of 64 bits; `None`, and no exception, for one that is longer.
+    pub fn whole_number(&self, object: Object) -> Option<i64> {
+        let number = self.number(object);
+        // SAFETY: the lock is held.
+        if number == -1 && !unsafe { (self.error_occurred)() }.is_null() {
+            // SAFETY: as above.
+            unsafe { (self.clear_error)() };
+            return None;
+        }
+        Some(number)
+    }
+
     /// Calls with references that are the callee's to give back; `None` with an exception pending.
     pub fn call_with(
         &'static self,

@@ -109,6 +109,12 @@ pub struct Form {
 }
 
 impl Form {
+    /// A form of these sizes, then strides.
+    #[cfg(test)]
+    pub fn of(dtype: i32, sides: Vec<i64>) -> Form {
+        Form { dtype, sides }
+    }
+
     /// How many dimensions.
     pub fn dim(&self) -> usize {
         self.sides.len() / 2

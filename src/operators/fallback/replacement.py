@@ -225,8 +225,9 @@ def _tensors(values):
             yield from _tensors(value)
 
 
-def replacement(op, function=None):
-    """The function that stands in for an operator overload, computed by itself on the host or by `function`."""
+def replacement(op, function=None, draws=True):
+    """The function that stands in for an operator overload, computed by itself on the host or by `function`; `draws` is
+    false if it is never called in a way that takes random numbers."""
     schema = op._schema
     base = schema.name.partition("::")[2]
     function = op._op if function is None else function
@@ -236,7 +237,7 @@ def replacement(op, function=None):
                for item in schema.returns]
     takes_generator = "generator" in by_name and by_name["generator"].kind == "generator"
     generator_position = next((place for place, item in enumerate(arguments) if item.kind == "generator"), None)
-    is_random = torch.Tag.nondeterministic_seeded in op.tags and not takes_generator
+    is_random = draws and torch.Tag.nondeterministic_seeded in op.tags and not takes_generator
 
     tensor_positions = [index for index, item in enumerate(arguments) if item.kind == "tensor" and not item.written]
     takes_host_tensors = base in _TAKE_HOST_TENSORS or "ctc_loss" in base

@@ -28,6 +28,7 @@ def _survey_plain():
     objects = (
         torch.Tensor, torch.nn.Parameter, int, float, bool, complex, single, double, whole, list, tuple, None, False,
         _standing_room, write_back, _lift, _any_autocasts, _host_autocasts, True,
+        torch.dtype, torch.memory_format, torch.layout,
     )
     return _calibrate(samples, types, objects)
 
@@ -59,6 +60,36 @@ def _lift(host, index):
     return host
 
 
+@functools.cache
+def _kernels_on_host():
+    return _registrations("CPU")
+
+
+def _same_arguments(first, second):
+    return [(item.name, str(item.type)) for item in first] == [(item.name, str(item.type)) for item in second]
+
+
+def _into_form(op):
+    """The form of an operator that computes its one result into a given tensor by a CPU kernel of its own, and that
+    argument's name; nothing if there is none."""
+    schema = op._schema
+    if len(schema.returns) != 1 or schema.returns[0].alias_info is not None or str(schema.returns[0].type) != "Tensor":
+        return ()
+    if not schema.name.startswith("aten::") or any(item.alias_info and item.alias_info.is_write for item in schema.arguments):
+        return ()
+    packet = op.overloadpacket
+    for name in packet.overloads():
+        if f"{schema.name[6:]}.{name}" not in _kernels_on_host():
+            continue
+        form = getattr(packet, name)
+        *rest, out = form._schema.arguments
+        if out.alias_info is not None and out.alias_info.is_write and out.kwarg_only and str(out.type) == "Tensor" and (
+            _same_arguments(rest, schema.arguments)
+        ):
+            return form._op, sys.intern(out.name)
+    return ()
+
+
 def accelerated(op, function, arguments, positions, slow):
     """The fast path in front of an operator's replacement; `function` computes it on the host, and `positions` tells
     which argument each result is."""
@@ -67,4 +98,5 @@ def accelerated(op, function, arguments, positions, slow):
         (sys.intern(item.name), 2 if item.name == "pin_memory" else roles.get(item.kind, 2), item.written, item.out)
         for item in arguments
     )
-    return _accelerate(function, slow, rows, positions, torch.Tag.pointwise in op.tags)
+    into = _into_form(op) if function is op._op else ()
+    return _accelerate(function, slow, rows, positions, torch.Tag.pointwise in op.tags, into)

@@ -21,11 +21,39 @@ def _is_plain_network(given):
     return not (given["train"] and given["dropout"])
 
 
+def _fused_attention():
+    """PyTorch's fused attention on the host, of plain operands that it can take; None in a version without it. The composite
+    operator itself would not choose it: its switches are the device's as well, and are off."""
+    fused = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+    if fused is None:
+        return None
+    compute = replacement(fused.default, draws=False)
+
+    def attend(query, key, value, is_causal=False, scale=None, **_absent):
+        shapes = query.dim() == key.dim() == value.dim() == 4 and key.shape == value.shape
+        if (
+            shapes
+            and query.size(1) == key.size(1)
+            and query.size(3) == key.size(3)
+            and query.numel()
+            and key.numel()
+            and query.stride(3) == key.stride(3) == value.stride(3) == 1
+            and query.dtype == key.dtype == value.dtype
+        ):
+            return compute(query, key, value, 0.0, is_causal, scale=scale)[0]
+        return None
+
+    return attend
+
+
 def whole_on_host(op):
     """A function of device tensors that computes a composite operator in one call on the host, or by its composition."""
-    host, composite = replacement(op), functools.partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
+    # Without dropout there is nothing random in them.
+    host, composite = replacement(op, draws=False), functools.partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
     names = [argument.name for argument in op._schema.arguments]
-    is_plain = _is_plain_attention if op._schema.name.endswith("attention") else _is_plain_network
+    is_attention = op._schema.name.endswith("attention")
+    is_plain = _is_plain_attention if is_attention else _is_plain_network
+    fused = _fused_attention() if is_attention else None
 
     def run(*args, **kwargs):
         given = {**dict(zip(names, args)), **kwargs}
@@ -38,7 +66,8 @@ def whole_on_host(op):
             and not _modes()
             and _transforms() is None
         ):
-            return host(*args, **kwargs)
+            result = fused(**given) if fused is not None else None
+            return host(*args, **kwargs) if result is None else result
         return composite(*args, **kwargs)
 
     return run
