@@ -12,6 +12,7 @@ _MEASURED_TYPES = frozenset(
 
 _wishes = {"products": "auto"}
 _choices = {}
+_left_to_cpu = set()  # types whose products are not worth a question any more
 _choosing = threading.RLock()
 
 
@@ -57,6 +58,8 @@ def _by_library(dtype, device, multiplications, by_cpu):
         with _choosing:
             if dtype not in _choices:
                 _choices[dtype] = _measure(dtype, device, by_cpu)
+                if not _choices[dtype]:
+                    _left_to_cpu.add(dtype)
             choice = _choices[dtype]
     return choice
 
@@ -81,7 +84,7 @@ def chosen_product(op, host):
     by_cpu = host if dim == 2 else lambda a, b: host(a.unsqueeze(0), b.unsqueeze(0))
 
     def product(self, mat2):
-        if _small(self, mat2):
+        if self.dtype in _left_to_cpu or _small(self, mat2):
             return host(self, mat2)
         if _alike(self, mat2, dim) and _by_library(self.dtype, self.device, self.numel() * mat2.size(-1), by_cpu):
             out = torch.empty((*self.shape[:-1], mat2.size(-1)), dtype=self.dtype, device=self.device)
@@ -102,7 +105,9 @@ def chosen_added_product(op, host):
         return host(zero, a, b) if dim == 2 else host(zero, a.unsqueeze(0), b.unsqueeze(0))
 
     def product(self, mat1, mat2, **scalars):
-        return host(self, mat1, mat2, **scalars) if _small(mat1, mat2) else large(self, mat1, mat2, **scalars)
+        if mat1.dtype in _left_to_cpu or _small(mat1, mat2):
+            return host(self, mat1, mat2, **scalars)
+        return large(self, mat1, mat2, **scalars)
 
     def large(self, mat1, mat2, *, beta=1, alpha=1):
         if _alike(mat1, mat2, dim) and self.dtype == mat1.dtype and self.device == mat1.device and _by_library(
