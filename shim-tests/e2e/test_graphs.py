@@ -67,10 +67,11 @@ def work():
     half.copy_(rows)                                       # another type
     best, where = rows.topk(2, dim=1)                      # several results
     first, second = torch.cat([rows, rows * 2], 1).split(4, dim=1)
+    indexed = there[places]
     picked = torch.where(rows > 0, rows, torch.zeros_like(rows))[:, 1::2]
     torch.sum(rows, dim=1, out=total)                      # an `out` that is resized
     parts = torch._foreach_mul([rows, second], 3.0)        # a list
-    return best, where, first, picked, parts[1], half.float().mean(), torch.arange(4, device="cuda") + step
+    return best, where, indexed, picked, parts[1], half.float().mean(), torch.arange(4, device="cuda") + step
 graph, results = captured(work, warm_up=False)
 assert (state == 0).all() and step.item() == 0, "nothing is computed while it is recorded"
 kept, sums = torch.zeros(6, 4), torch.zeros(4)
@@ -159,6 +160,8 @@ def refused(work, kind, *words):
 x = torch.randn(4, 4, device="cuda")
 a, b, c = (torch.randn(64, 64, device="cuda") for _ in range(3))
 refused(lambda: x.nonzero(), (RuntimeError, NotImplementedError), "CUDA graph")
+refused(lambda: x[x > 0], (RuntimeError, NotImplementedError), "CUDA graph")
+refused(lambda: torch.equal(x, x + 1), (RuntimeError, NotImplementedError), "CUDA graph")
 refused(lambda: x.cpu(), RuntimeError, "CUDA graph", "page-locked")
 def mixed():
     a.add_(1)
@@ -171,6 +174,17 @@ for _ in range(2):
     a.copy_(torch.randn(64, 64))
     graph.replay()
     near("a library call", c, a.cpu() @ b.cpu(), 1e-4)
+# A number on the host is what it was, one in page-locked memory what it is.
+number, rate, on_device = torch.tensor(2.0), torch.tensor(1.0).pin_memory(), torch.zeros((), device="cuda")
+def by_value():
+    on_device.copy_(rate, non_blocking=True)
+    return x * number, x * on_device
+graph, (fixed, moving) = captured(by_value, warm_up=False)
+number.fill_(5)
+rate.fill_(7)
+graph.replay()
+near("by value", fixed, x.cpu() * 2)
+near("page-locked", moving, x.cpu() * 7)
 # Page-locked memory is copied at each replay.
 source, target = torch.ones(4, 4).pin_memory(), torch.empty(4, 4).pin_memory()
 def there_and_back():

@@ -51,6 +51,9 @@ def test_attention_without_a_mask_is_one_call_and_equal_to_double_precision(on_s
         """
 from torch._subclasses.fake_tensor import FakeTensorMode
 attend = F.scaled_dot_product_attention
+q, k = torch.randn(3, 2, 5, 8), torch.randn(1, 2, 6, 8)
+near("one key for all", attend(q.cuda(), k.cuda(), k.cuda()), attend(q, k, k), 1e-4)
+near("one query for all", attend(k.cuda(), q.cuda(), q.cuda()), attend(k, q, q), 1e-4)
 for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 3e-2), (torch.float16, 3e-2)):
     for lengths, options in (((33, 33), {}), ((7, 7), dict(is_causal=True)), ((5, 12), dict(scale=0.3)),
                              ((9, 9), dict(attn_mask=torch.ones(9, 9).tril().bool()))):

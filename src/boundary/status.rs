@@ -26,6 +26,9 @@ pub enum Error {
     AttributeType,
     /// A combination the library, or we, do not have; the text names it.
     NotSupported(&'static str),
+    /// A stream is captured into a graph, which cannot contain this; the text names it. The real library is not asked: it
+    /// would be captured although it cannot compute.
+    Captured(&'static str),
     /// Host or device memory ran out.
     AllocFailed,
     /// A driver call failed.
@@ -53,7 +56,7 @@ impl Error {
                 Error::InvalidValue(_) | Error::NotFinalized(_) | Error::AttributeType => {
                     CublasStatus::CUBLAS_STATUS_INVALID_VALUE
                 }
-                Error::NotSupported(_) => CublasStatus::CUBLAS_STATUS_NOT_SUPPORTED,
+                Error::NotSupported(_) | Error::Captured(_) => CublasStatus::CUBLAS_STATUS_NOT_SUPPORTED,
                 Error::AllocFailed | Error::ExecutionFailed(DriverError::OUT_OF_MEMORY) => {
                     CublasStatus::CUBLAS_STATUS_ALLOC_FAILED
                 }
@@ -76,7 +79,7 @@ fn cudnn_status(error: Error, major: usize) -> c_int {
         Error::InvalidValue(_) => (CudnnStatus::CUDNN_STATUS_BAD_PARAM, 3),
         Error::NotFinalized(_) => (CudnnStatus::CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, 3),
         Error::AttributeType => (CudnnStatus::CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, 3),
-        Error::NotSupported(_) => (CudnnStatus::CUDNN_STATUS_NOT_SUPPORTED, 9),
+        Error::NotSupported(_) | Error::Captured(_) => (CudnnStatus::CUDNN_STATUS_NOT_SUPPORTED, 9),
         Error::AllocFailed => (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, 2),
         Error::ExecutionFailed(DriverError::OUT_OF_MEMORY) => {
             (CudnnStatus::CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED, 2)
@@ -97,6 +100,7 @@ impl fmt::Display for Error {
             Error::NotFinalized(what) => write!(f, "not_finalized descriptor={what}"),
             Error::AttributeType => write!(f, "invalid_value argument=attributeType"),
             Error::NotSupported(what) => write!(f, "not_supported what={what:?}"),
+            Error::Captured(what) => write!(f, "not_supported_in_a_capture what={what:?}"),
             Error::AllocFailed => write!(f, "alloc_failed"),
             Error::ExecutionFailed(error) => write!(f, "execution_failed driver_error={}", error.0),
             Error::BadAddress(operand) => write!(f, "execution_failed unreachable_operand={operand}"),

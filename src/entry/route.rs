@@ -56,7 +56,8 @@ impl Line {
     /// Warns that a call which has returned could not compute.
     pub fn failed_later(&self, error: Error) {
         log::warn_once(format_args!(
-            "fn={} returned before it was computed, and then failed: {error}; its results are not-a-number, and the next call              returns the error. GPU_COMPAT_ASYNC=never computes each call before it returns",
+            "fn={} returned before it was computed, and then failed: {error}; its results are not-a-number, and the next call \
+             returns the error. GPU_COMPAT_ASYNC=never computes each call before it returns",
             self.name
         ));
     }

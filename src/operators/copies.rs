@@ -110,6 +110,11 @@ impl Queue {
         (hosted::holds(target, bytes) || hosted::holds(source, bytes)) && visible(target) && visible(source)
     }
 
+    /// Whether nothing is queued.
+    pub fn is_idle(&self) -> bool {
+        self.stream.is_idle()
+    }
+
     /// Waits for everything queued so far.
     pub fn wait(&self) -> Result<(), DriverError> {
         self.stream.synchronize()

@@ -228,7 +228,8 @@ impl Plan {
         ground.fill(&mut operands.tensors, self.pointwise, device, stream)?;
         let shape = self.shape(ground, &positional, &named, &operands);
         if let Some(shape) = &shape
-            && let Some(made) = self.compute_into(ground, shape, &positional, &named, &operands, device)
+            && let Some(made) =
+                self.compute_into(ground, shape, (&positional, &named), &operands, (device, stream))
         {
             ground.leave(operands);
             return Ok(made.release());
@@ -278,17 +279,16 @@ impl Plan {
         &self,
         ground: &Ground,
         shape: &Shape,
-        positional: &[HostArgument],
-        named: &[(Object, HostArgument)],
+        (positional, named): (&[HostArgument], &[(Object, HostArgument)]),
         operands: &Operands<'_>,
-        device: i32,
+        (device, stream): (i32, usize),
     ) -> Option<Ref> {
         let (python, (overload, name)) = (ground.python, self.into?);
         let form = self.seen.form(shape)?;
         let (object, address) = ground.tensors.new_on_device(&form, device)?;
         let made = Ref::take(python, object)?;
         let Kind::Device(described) = ground.tensors.kind(python, made.object()) else { return None };
-        if !hosted::holds(address, described.bytes) {
+        if !hosted::holds(address, described.bytes) || !ground.settles(device, stream) {
             return None;
         }
         let room = Ref::take(python, ground.tensors.on_host(&described)?)?;

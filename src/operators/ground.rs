@@ -208,6 +208,9 @@ impl Ground {
     /// Copies to a device tensor of a call whose operands have been waited for.
     pub(super) fn upload(&self, place: &Described, host: usize, stream: usize) -> bool {
         if hosted::holds(place.address, place.bytes) {
+            if !self.settles(place.device, stream) {
+                return false;
+            }
             let copy = || {
                 // SAFETY: memory of the new or written tensor, of which nothing is queued any more on the stream that was
                 // waited for; the host tensor has as many bytes.
@@ -225,6 +228,13 @@ impl Ground {
             unsafe { Queue::of(place.device, stream)?.write(place.address, host, place.bytes) }
         };
         place.bytes == 0 || self.python.unlocked(copy).is_ok()
+    }
+
+    /// Waits for what is queued on the stream that memory was allocated for: the host is about to write it, and the last
+    /// user of the block may be a call, of another thread's, that has not computed yet. False if that cannot be.
+    pub(super) fn settles(&self, device: i32, stream: usize) -> bool {
+        let Ok(queue) = Queue::of(device, stream) else { return false };
+        queue.is_idle() || self.python.unlocked(|| queue.wait()).is_ok()
     }
 
     /// A device tensor with a host result's contents, or the same of each in a list; anything else as it is.

@@ -49,6 +49,9 @@ impl Seen {
         let mut seen = self.0.lock();
         if seen.len() >= MOST {
             seen.retain(|_, form| form.is_none());
+            if seen.len() >= MOST {
+                seen.clear();
+            }
         }
         seen.entry(shape).or_insert(Some(form));
     }

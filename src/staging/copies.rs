@@ -81,7 +81,7 @@ impl Transfer {
                     return Err(Error::BadAddress(name));
                 }
                 if self.is_captured() {
-                    return Err(Error::NotSupported("a copy by the host while the stream is captured"));
+                    return Err(Error::Captured("a copy by the host while the stream is captured"));
                 }
                 self.wait_now()?;
                 copy_visible(copy, direction, host);

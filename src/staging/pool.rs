@@ -45,6 +45,8 @@ pub struct Block {
     start: NonNull<u8>,
     bytes: usize,
     kind: Kind,
+    /// The driver's number of a page-locked one, which no other memory has; `None` where it gives none.
+    id: Option<u64>,
     /// Whether all of it is zeros.
     pub zeroed: bool,
 }
@@ -70,7 +72,9 @@ pub fn limit() -> usize {
 
 /// Lets those page-locked blocks go that stand by too long or exceed the limit; with a context current.
 pub fn trim() {
-    LOCKED.lock().trim(Instant::now());
+    let expired = LOCKED.lock().expired(Instant::now());
+    // After the lock: ending page-locked memory may wait for the device, and what it runs may be giving memory back here.
+    expired.into_iter().for_each(Block::free);
 }
 
 impl Block {
@@ -90,11 +94,16 @@ impl Block {
             bytes.checked_next_multiple_of(GRAIN)
         };
         let rounded = rounded.filter(|&bytes| isize::try_from(bytes).is_ok()).ok_or(Error::AllocFailed)?;
-        if let Some(found) = LOCKED.lock().take(rounded) {
-            return Ok(found);
+        loop {
+            let Some(found) = LOCKED.lock().take(rounded) else { break };
+            // A program that resets its device ends our memory too; then this is nobody's, or somebody else's.
+            if locked::identity(found.start) == found.id {
+                return Ok(found);
+            }
         }
         let start = locked::allocate(rounded).map_err(|_| Error::AllocFailed)?;
-        Ok(Block { start, bytes: rounded, kind: Kind::Locked, zeroed: false })
+        let id = locked::identity(start);
+        Ok(Block { start, bytes: rounded, kind: Kind::Locked, id, zeroed: false })
     }
 
     fn allocate(bytes: usize) -> Result<Block, Error> {
@@ -102,7 +111,7 @@ impl Block {
         // SAFETY: the layout is not of size zero.
         let start = unsafe { alloc_zeroed(layout) };
         let start = NonNull::new(start).ok_or(Error::AllocFailed)?;
-        Ok(Block { start, bytes, kind: Kind::Pageable, zeroed: true })
+        Ok(Block { start, bytes, kind: Kind::Pageable, id: None, zeroed: true })
     }
 
     /// Where it starts.
@@ -119,7 +128,9 @@ impl Block {
             Kind::Pageable if self.bytes >= GRAIN && self.bytes <= limit() => {
                 let mut shelf = PAGEABLE.lock();
                 shelf.put(self, now);
-                shelf.trim(now);
+                let expired = shelf.expired(now);
+                drop(shelf);
+                expired.into_iter().for_each(Block::free);
             }
             Kind::Pageable => self.free(),
         }
@@ -127,6 +138,8 @@ impl Block {
 
     fn free(self) {
         match self.kind {
+            // A reset of the device has ended it already.
+            Kind::Locked if locked::identity(self.start) != self.id => {}
             // SAFETY: the driver's, from `take_locked`, and owned alone; a holder gives it back after the copies that use it.
             Kind::Locked => unsafe { locked::free(self.start) },
             Kind::Pageable => {
@@ -155,8 +168,10 @@ impl Shelf {
         self.blocks.push((now, block));
     }
 
-    /// Lets go what lay idle too long, and the longest idle ones beyond the limit.
-    fn trim(&mut self, now: Instant) {
+    /// Takes out what lay idle too long, and the longest idle ones beyond the limit.
+    #[must_use]
+    fn expired(&mut self, now: Instant) -> Vec<Block> {
+        let mut expired = Vec::new();
         let limit = limit();
         let keep = |(since, _): &(Instant, Block), bytes: usize| {
             bytes <= limit && now.saturating_duration_since(*since) < PATIENCE
@@ -164,8 +179,9 @@ impl Shelf {
         while self.blocks.first().is_some_and(|oldest| !keep(oldest, self.bytes)) {
             let (_, block) = self.blocks.remove(0);
             self.bytes -= block.bytes;
-            block.free();
+            expired.push(block);
         }
+        expired
     }
 }
 
@@ -203,11 +219,11 @@ mod tests {
         shelf.put(block(1), start);
         shelf.put(block(2), start + PATIENCE / 2);
         shelf.put(block(3), start + PATIENCE);
-        shelf.trim(start + PATIENCE);
+        shelf.expired(start + PATIENCE).into_iter().for_each(Block::free);
         assert_eq!(sizes(&shelf), [2, 3], "the first one waited too long");
         let many = LIMIT.load(Ordering::Relaxed) / GRAIN;
         shelf.put(block(many - 3), start + PATIENCE);
-        shelf.trim(start + PATIENCE);
+        shelf.expired(start + PATIENCE).into_iter().for_each(Block::free);
         assert_eq!(sizes(&shelf), [3, many - 3], "the limit holds");
         while let Some((_, block)) = shelf.blocks.pop() {
             block.free();

@@ -72,8 +72,8 @@ impl<T: Plain> Staged<'_, T> {
 
 impl<T: Plain> Drop for Staged<'_, T> {
     fn drop(&mut self) {
-        // What the tape owns outlives the operand.
-        if self.transfer.pending.get() && !matches!(self.elements, Elements::Lent { .. }) {
+        // What the tape owns outlives the operand, and so does the program's own memory.
+        if self.transfer.pending.get() && matches!(self.elements, Elements::Copied(_)) {
             let _ = self.transfer.wait_now();
         }
     }

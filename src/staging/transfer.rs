@@ -79,7 +79,7 @@ impl Transfer {
     pub fn on(context: Context, device: Device, stream: Stream) -> Result<Transfer, Error> {
         let transfer = Transfer::made(Some(context.enter()?), device, stream, Order::Now);
         if stream.is_capturing()? {
-            return Err(Error::NotSupported("a call while its stream is captured into a graph"));
+            return Err(Error::Captured("a call while its stream is captured into a graph"));
         }
         Transfer::begin(transfer)
     }
@@ -209,7 +209,7 @@ impl Transfer {
             Order::Deferrable(plan) if plan.now.get() => self.wait_now(),
             Order::Deferrable(plan) => {
                 if plan.captured && plan.answers.get() {
-                    return Err(Error::NotSupported("an answer to the host while the stream is captured"));
+                    return Err(Error::Captured("an answer to the host while the stream is captured"));
                 }
                 if plan.captured || plan.is_worth_deferring() {
                     return Err(Error::Deferred);
@@ -269,7 +269,7 @@ impl Transfer {
     ) -> Result<Vec<T>, Error> {
         self.remember(|| {
             if self.is_captured() {
-                return Err(Error::NotSupported("numbers in device memory while the stream is captured"));
+                return Err(Error::Captured("numbers in device memory while the stream is captured"));
             }
             let bases = Bases::Strided { base: address, stride: 0, count: 1 };
             let plan = Region { rows: count, cols: 1, ld: count.max(1), bases }.plan(size_of::<T>())?;

@@ -9,6 +9,7 @@ fn a_call_returns_while_its_stream_is_held_up_and_keeps_its_order() {
     for native in [None, Some("no_handle:1"), Some("broken:13")] {
         let lab = || native.map_or_else(Lab::without_native, Lab::with_native);
         lab().run("busy_stream");
+        lab().run("mixed_operands");
         lab().set("GPU_COMPAT_ASYNC", "always").run("busy_stream");
     }
 }

@@ -204,11 +204,13 @@ pub fn inference(
     let scalars = Scalars::read(alpha, beta, x.desc.element)?;
     in_precision!(Precision::of(&[x.desc.element, params.element]), R => call.run((), move |call, ()| {
         let arriving = x.fetch::<R>(call)?;
-        let parameters = operands.map(|operand| operand.fetch::<R>(call));
+        let [scale, bias, mean, variance] = operands;
+        let (scale, bias) = (scale.fetch::<R>(call)?, bias.fetch::<R>(call)?);
+        let (mean, variance) = (mean.fetch::<R>(call)?, variance.fetch::<R>(call)?);
         let mut result = y.result::<R>(call, scalars)?;
         call.transfer.wait()?;
-        let [scale, bias, mean, variance] = parameters.map(|arriving| arriving.and_then(Arriving::arrived));
-        let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
+        let (scale, bias) = (scale.arrived()?, bias.arrived()?);
+        let (mean, variance) = (mean.arrived()?, variance.arrived()?);
         let layout = Layout::packed(params.layout.dims());
         let mut inv_std = HostBuffer::<R>::zeroed(layout.extent())?;
         inverse_deviation(variance.view(), epsilon, TensorMut::new(&mut inv_std, layout));

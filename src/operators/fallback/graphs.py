@@ -43,8 +43,13 @@ def _itself(value):
 
 
 def _frozen(value):
-    """An argument as it is now: views and sizes that the program changes later do not change it."""
-    return _mapped_values(value, lambda tensor: tensor.detach(), _itself, _itself)
+    """An argument as it is now: views and sizes that the program changes later do not change it, nor do numbers on the
+    host, which a kernel would have been given by value."""
+
+    def frozen(tensor):
+        return tensor.clone() if tensor.device.type == "cpu" and tensor.dim() == 0 else tensor.detach()
+
+    return _mapped_values(value, frozen, _itself, _itself)
 
 
 def _of_form(tensor, device, make):
@@ -56,11 +61,18 @@ def _zeros(size, stride, **options):
     return torch.empty_strided(size, stride, **options).zero_()
 
 
+def _depends_on_data(op, args):
+    """Whether the form of the results, or a result itself, is not known before the data is."""
+    if op._schema.name == "aten::index":  # by places its form is known, by truths it is not
+        return any(item is not None and item.dtype in (torch.bool, torch.uint8) for item in args[1])
+    return torch.Tag.dynamic_output_shape in op.tags or torch.Tag.data_dependent_output in op.tags
+
+
 def _forms(op, function, args, kwargs):
     """The operator's results in form alone: on meta tensors, or, where it has no such kernel, on zeros on the host."""
     outcome = "its size depends on the data"
     ways = (("meta", op, torch.empty_strided), ("cpu", function or op, _zeros))
-    for device, compute, make in () if torch.Tag.dynamic_output_shape in op.tags else ways:
+    for device, compute, make in () if _depends_on_data(op, args) else ways:
         known = {}
 
         def stand_in(tensor, device=device, make=make, known=known):
@@ -191,7 +203,8 @@ def recordable_copy(function):
                     "gpucompat: a copy between host and device inside a CUDA graph needs page-locked memory and "
                     "non_blocking=True; copy outside of torch.cuda.graph"
                 )
-        target, origin = self.detach(), source.detach() if source.is_cuda or source.dim() else source.clone()
+        by_value = not source.is_cuda and source.dim() == 0 and not source.is_pinned()
+        target, origin = self.detach(), source.clone() if by_value else source.detach()
         recording.steps.append(lambda: function(target, origin, non_blocking))
         return self
 
@@ -227,7 +240,7 @@ def _watch_graphs():
                 warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
             end(self)
         if recording is not None and recording.steps and nodes:
-            recording.steps.clear()
+            self.reset()
             raise RuntimeError(
                 f"gpucompat: this CUDA graph has {nodes} nodes of native work beside operators that run on the host, whose "
                 "order a replay could not keep; set GPU_COMPAT_PRODUCTS=cpu and GPU_COMPAT_CUDNN=cpu, leave out= forms of "

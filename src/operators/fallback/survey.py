@@ -73,6 +73,8 @@ def _into_form(op):
     """The form of an operator that computes its one result into a given tensor by a CPU kernel of its own, and that
     argument's name; nothing if there is none."""
     schema = op._schema
+    if torch.Tag.dynamic_output_shape in op.tags:
+        return ()
     if len(schema.returns) != 1 or schema.returns[0].alias_info is not None or str(schema.returns[0].type) != "Tensor":
         return ()
     if not schema.name.startswith("aten::") or any(item.alias_info and item.alias_info.is_write for item in schema.arguments):

@@ -33,6 +33,7 @@ def _fused_attention():
         shapes = query.dim() == key.dim() == value.dim() == 4 and key.shape == value.shape
         if (
             shapes
+            and query.size(0) == key.size(0)
             and query.size(1) == key.size(1)
             and query.size(3) == key.size(3)
             and query.numel()

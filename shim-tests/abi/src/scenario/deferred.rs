@@ -112,6 +112,37 @@ pub fn busy_stream() {
     assert_eq!(peek(&d, N * N), product(N, &expected, &b, false));
 }
 
+/// One operand is read where it is, in page-locked memory, and the others are copied: on a busy stream and in a graph.
+pub fn mixed_operands() {
+    const N: usize = 8;
+    let stream = stream();
+    let handle = on(stream);
+    let (a, b) = (numbers(N * N, 1), numbers(N * N, 2));
+    let mut pinned: *mut f32 = std::ptr::null_mut();
+    let pointer = &raw mut pinned;
+    assert_eq!(call!("cudaMallocHost", pointer => *mut *mut f32, N * N * 4 => usize), SUCCESS);
+    // SAFETY: as many floats of host memory.
+    let in_place = unsafe { std::slice::from_raw_parts_mut(pinned, N * N) };
+    in_place.copy_from_slice(&a);
+    let (on_b, c) = (Device::holding(&bytes(&b)), Device::holding(&bytes(&vec![f32::NAN; N * N])));
+    let operands = [pinned as u64, on_b.address, c.address];
+    assert_eq!(sgemm(handle, N, operands, 0.0), SUCCESS);
+    synchronize(stream);
+    block(stream);
+    c.set(&bytes(&vec![f32::NAN; N * N]));
+    assert_eq!(sgemm(handle, N, operands, 0.0), SUCCESS, "it does not wait for the gate");
+    assert!(peek(&c, N * N).iter().all(|value| value.is_nan()));
+    OPEN.store(true, Ordering::SeqCst);
+    synchronize(stream);
+    assert_eq!(peek(&c, N * N), product(N, &a, &b, false));
+    let graph = captured(stream, 0, || assert_eq!(sgemm(handle, N, operands, 0.0), SUCCESS));
+    let new_a = numbers(N * N, 9);
+    in_place.copy_from_slice(&new_a);
+    graph.launch(stream);
+    synchronize(stream);
+    assert_eq!(peek(&c, N * N), product(N, &new_a, &b, false));
+}
+
 struct Graph {
     graph: *mut c_void,
     executable: *mut c_void,

@@ -63,6 +63,7 @@ fn main() {
         ("devices", staging::devices),
         ("busy_stream", deferred::busy_stream),
         ("graphs", deferred::graphs),
+        ("mixed_operands", deferred::mixed_operands),
         ("refused_in_graphs", deferred::refused_in_graphs),
         ("memory_of_deferred_calls", deferred::memory),
         ("native_calls", policy::native_calls),

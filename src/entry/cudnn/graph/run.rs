@@ -88,6 +88,7 @@ impl<'c, 'g, R: Real + Plain> Run<'c, 'g, R> {
                 }
             }
         }
+        check_sizes(graph)?;
         let address = |tensor: &GraphTensor| {
             given
                 .get(&tensor.id)
@@ -342,6 +343,47 @@ impl<'c, 'g, R: Real + Plain> Run<'c, 'g, R> {
         }
         Ok(served(self.call, self.graph.text.clone(), self.kernel))
     }
+}
+
+/// Judges the sizes of every operation, which the call must not find wrong when it has returned.
+fn check_sizes(graph: &Graph) -> Result<(), Error> {
+    let dims = |tensor: usize| graph.tensors[tensor].desc.layout.dims();
+    let mut next = 0;
+    while next < graph.operations.len() {
+        let length = chain(&graph.operations[next..], dims);
+        if length > 0 {
+            let fusion = fuse(&graph.operations[next..next + length]);
+            let size = fusion.results.first().map_or(&[][..], |&(_, tensor)| dims(tensor));
+            if fusion.inputs.iter().any(|&input| !broadcasts(dims(input), size)) {
+                return Err(Error::InvalidValue("sizes of a pointwise operation"));
+            }
+            next += length;
+            continue;
+        }
+        match graph.operations[next] {
+            Operation::Reduction { x, y, .. } if !broadcasts(dims(y), dims(x)) => {
+                return Err(Error::InvalidValue("sizes of a reduction"));
+            }
+            Operation::Matmul { a, b, c } => {
+                let layout = |tensor: usize| graph.tensors[tensor].desc.layout;
+                if !engine::matmul_fits(layout(a), layout(b), layout(c)) {
+                    return Err(Error::InvalidValue("sizes of a matrix product"));
+                }
+            }
+            Operation::Normalize(norm) => {
+                let inv_std = norm.inv_std.ok_or(Error::Internal)?;
+                if !broadcasts(dims(inv_std), dims(norm.x)) {
+                    return Err(Error::InvalidValue("sizes of a normalization"));
+                }
+                if norm.training && norm.epsilon.is_none() {
+                    return Err(Error::InvalidValue("epsilon"));
+                }
+            }
+            _ => {}
+        }
+        next += 1;
+    }
+    Ok(())
 }
 
 /// α and β of what an operation writes.
