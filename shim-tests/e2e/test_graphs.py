@@ -3,6 +3,8 @@
 import pytest
 from test_operators import passes
 
+wherever_memory_lies = pytest.mark.parametrize("memory", ["host", "device"])
+
 CAPTURE = """
 def captured(work, warm_up=True, **options):
     if warm_up:
@@ -18,7 +20,7 @@ def captured(work, warm_up=True, **options):
 """
 
 
-@pytest.mark.parametrize("memory", ["host", "device"])
+@wherever_memory_lies
 def test_a_replay_computes_on_the_data_of_then(on_simgpu, memory):
     passes(
         on_simgpu,
@@ -48,7 +50,7 @@ near("a large product", product, torch.relu(big @ big + 1), 1e-3)
     )
 
 
-@pytest.mark.parametrize("memory", ["host", "device"])
+@wherever_memory_lies
 def test_operators_of_every_kind_are_recorded(on_simgpu, memory):
     passes(
         on_simgpu,

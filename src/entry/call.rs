@@ -200,19 +200,7 @@ impl Call {
 
     /// Reads one scalar from where the pointer mode says it lies.
     pub fn scalar<T: Plain>(&self, name: &'static str, address: *const c_void) -> Result<T, Error> {
-        if address.is_null() {
-            return Err(Error::InvalidValue(name));
-        }
-        match self.pointer_mode {
-            PointerMode::Host => {
-                let value = self.transfer.remember(|| Ok(vec![read_host::<T>(address)]))?;
-                value.first().copied().ok_or(Error::Internal)
-            }
-            PointerMode::Device => {
-                let value = self.transfer.read_now::<T>(name, address as u64, 1)?;
-                value.first().copied().ok_or(Error::Internal)
-            }
-        }
+        self.scalars::<T, 1>(name, address).map(|[value]| value)
     }
 
     /// Reads scalars that lie one after the other where the pointer mode says.
@@ -224,17 +212,12 @@ impl Call {
         if address.is_null() {
             return Err(Error::InvalidValue(name));
         }
-        match self.pointer_mode {
-            PointerMode::Host => {
-                let element = |index| read_host(address.cast::<T>().wrapping_add(index).cast());
-                let values = self.transfer.remember(|| Ok((0..COUNT).map(element).collect()))?;
-                values.first_chunk().copied().ok_or(Error::Internal)
-            }
-            PointerMode::Device => {
-                let values = self.transfer.read_now::<T>(name, address as u64, COUNT)?;
-                values.first_chunk().copied().ok_or(Error::Internal)
-            }
-        }
+        let element = |index| read_host(address.cast::<T>().wrapping_add(index).cast());
+        let values = match self.pointer_mode {
+            PointerMode::Host => self.transfer.remember(|| Ok((0..COUNT).map(element).collect()))?,
+            PointerMode::Device => self.transfer.read_now::<T>(name, address as u64, COUNT)?,
+        };
+        values.first_chunk().copied().ok_or(Error::Internal)
     }
 
     /// Where a scalar result will be written, asked for before the wait: to host memory the call has to answer at once.

@@ -16,6 +16,7 @@ use super::fast;
 use super::python::{Method, Namespace, Object, Python};
 use crate::log;
 use crate::memory::hosted;
+use crate::native::context::Capture;
 use crate::native::driver::DriverError;
 
 static READ: Method = Method::new(c"read", read);
@@ -146,10 +147,13 @@ unsafe extern "C" fn move_within(_: Object, given: *const Object, count: isize, 
     unsafe { copy(given, count, run) }
 }
 
+fn capture_of(device: usize, stream: usize) -> Option<Capture> {
+    Queue::of(device as i32, stream).and_then(|queue| queue.capture()).ok().flatten()
+}
+
 unsafe extern "C" fn capture(_: Object, given: *const Object, count: isize, _: Object) -> Object {
     let ask = |_: &Python, [device, stream]: [usize; 2]| {
-        let found = Queue::of(device as i32, stream).and_then(|queue| queue.capture());
-        found.ok().flatten().map_or(0, |capture| capture.id as i64)
+        capture_of(device, stream).map_or(0, |capture| capture.id as i64)
     };
     // SAFETY: Python's call.
     unsafe { with_integers(given, count, ask) }
@@ -157,8 +161,7 @@ unsafe extern "C" fn capture(_: Object, given: *const Object, count: isize, _: O
 
 unsafe extern "C" fn captured_nodes(_: Object, given: *const Object, count: isize, _: Object) -> Object {
     let ask = |_: &Python, [device, stream]: [usize; 2]| {
-        let found = Queue::of(device as i32, stream).and_then(|queue| queue.capture());
-        found.ok().flatten().and_then(|capture| capture.nodes().ok()).map_or(0, |nodes| nodes as i64)
+        capture_of(device, stream).and_then(|capture| capture.nodes().ok()).map_or(0, |nodes| nodes as i64)
     };
     // SAFETY: Python's call.
     unsafe { with_integers(given, count, ask) }

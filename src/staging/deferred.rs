@@ -92,14 +92,8 @@ impl Drop for Deferred {
 ///
 /// # Errors
 /// Those of the driver; then nothing will be written that is not written yet.
-pub fn queue(
-    function: &'static str,
-    transfer: &Transfer,
-    tape: Tape,
-    compute: Compute,
-    captured: bool,
-) -> Result<(), Error> {
-    let stream = transfer.stream();
+pub fn queue(function: &'static str, transfer: &Transfer, tape: Tape, compute: Compute) -> Result<(), Error> {
+    let (stream, captured) = (transfer.stream, transfer.is_captured());
     let counted = if captured { 0 } else { tape.bytes() };
     IN_FLIGHT.fetch_add(counted, Ordering::Relaxed);
     let tape = Arc::new(tape);

@@ -46,11 +46,7 @@ impl Transfer {
         triangle: Triangle,
         contents: Contents,
     ) -> Result<Staged<'_, T>, Error> {
-        let plan = plan_triangle(region, triangle, size_of::<T>())?;
-        match contents {
-            Contents::Fetched => self.fetch(name, plan, Role::Output),
-            Contents::Zeros => self.room(name, plan),
-        }
+        self.output(name, plan_triangle(region, triangle, size_of::<T>())?, contents)
     }
 
     /// Makes a tensor that is only read readable after [`Transfer::wait`], in place where the host can see all
@@ -81,11 +77,19 @@ impl Transfer {
         contents: Contents,
     ) -> Result<(Staged<'_, T>, Layout), Error> {
         let plan = region.plan(size_of::<T>())?;
-        let staged = match contents {
-            Contents::Fetched => self.fetch(name, plan.copies, Role::Output)?,
-            Contents::Zeros => self.room(name, plan.copies)?,
-        };
-        Ok((staged, plan.layout))
+        Ok((self.output(name, plan.copies, contents)?, plan.layout))
+    }
+
+    fn output<T: Plain>(
+        &self,
+        name: &'static str,
+        plan: CopyPlan,
+        contents: Contents,
+    ) -> Result<Staged<'_, T>, Error> {
+        match contents {
+            Contents::Fetched => self.fetch(name, plan, Role::Output),
+            Contents::Zeros => self.room(name, plan),
+        }
     }
 
     /// Host memory for an operand, and the copies that fill it.
@@ -101,22 +105,15 @@ impl Transfer {
         let bytes = plan.bytes(size_of::<T>());
         // Where the copies fill all of the memory, what it held before does not matter.
         let whole = bytes == (plan.layout.elements * size_of::<T>()) as u64;
-        let staged = if let Order::Deferrable(_) = self.order {
-            let mut staged = self.noted(name, plan, role)?;
-            if !whole {
-                zero(staged.elements_mut());
-            }
+        let mut staged = self.blank(name, plan, role)?;
+        if !whole {
+            zero(staged.elements_mut());
+        }
+        if let Order::Deferrable(_) = self.order {
             self.fill(&staged)?;
-            staged
         } else {
-            let mut buffer = HostBuffer::for_copies(plan.layout.elements)?;
-            if !whole {
-                zero(&mut buffer);
-            }
-            let mut staged = self.staged(buffer, plan);
             self.run_plan(name, &mut staged, Direction::In)?;
-            staged
-        };
+        }
         self.bytes_in.set(self.bytes_in.get() + bytes);
         Ok(staged)
     }
@@ -130,19 +127,28 @@ impl Transfer {
         if let Some(lent) = self.lent(Some(&plan))? {
             return Ok(lent);
         }
-        if let Order::Deferrable(ours) = &self.order {
-            let mut staged = self.noted::<T>(name, plan, Role::Output)?;
-            zero(staged.elements_mut());
-            if let Elements::Lent { place: Some(place), .. } = staged.elements
-                && let Some(room) = ours.tape.borrow_mut().room_mut(place)
-            {
-                room.zeros = true;
-            }
-            return Ok(staged);
+        let mut staged = self.blank::<T>(name, plan, Role::Output)?;
+        zero(staged.elements_mut());
+        if let (Order::Deferrable(ours), Elements::Lent { place: Some(place), .. }) =
+            (&self.order, &staged.elements)
+            && let Some(room) = ours.tape.borrow_mut().room_mut(*place)
+        {
+            room.zeros = true;
         }
-        let mut buffer = HostBuffer::for_copies(plan.layout.elements)?;
-        zero(&mut buffer);
-        Ok(self.staged(buffer, plan))
+        Ok(staged)
+    }
+
+    /// Host memory for an operand, of any contents: the tape's if the call may be put off, else the operand's own.
+    fn blank<T: Plain>(
+        &self,
+        name: &'static str,
+        plan: CopyPlan,
+        role: Role,
+    ) -> Result<Staged<'_, T>, Error> {
+        match self.order {
+            Order::Deferrable(_) => self.noted(name, plan, role),
+            _ => Ok(self.staged(HostBuffer::for_copies(plan.layout.elements)?, plan)),
+        }
     }
 
     pub(super) fn staged<T: Plain>(&self, buffer: HostBuffer<T>, plan: CopyPlan) -> Staged<'_, T> {

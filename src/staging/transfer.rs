@@ -122,11 +122,6 @@ impl Transfer {
         deferred::take_failure().map_or(Ok(transfer), Err)
     }
 
-    /// The stream that the call works on.
-    pub fn stream(&self) -> Stream {
-        self.stream
-    }
-
     /// The call answers something when it returns, so it cannot be put off.
     pub fn answers_at_once(&self) {
         if let Order::Deferrable(plan) = &self.order {
@@ -138,7 +133,7 @@ impl Transfer {
     /// in stream order.
     pub fn defer(self, function: &'static str, compute: Compute) -> Result<(), Error> {
         let Order::Deferrable(plan) = &self.order else { return Err(Error::Internal) };
-        deferred::queue(function, &self, plan.tape.take(), compute, plan.captured)
+        deferred::queue(function, &self, plan.tape.take(), compute)
     }
 
     /// Bytes that a call which is put off will write.

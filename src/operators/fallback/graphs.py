@@ -23,6 +23,8 @@ class _Recording:
 
 
 def _current_recording():
+    if not _recordings:
+        return None
     device = torch.cuda.current_device()
     return _recordings.get(_capture(device, _raw_stream(device)))
 
@@ -175,10 +177,9 @@ def recordable(op, function, host_function=None):
     replays = [function]
 
     def run(*args, **kwargs):
-        if _recordings:
-            recording = _current_recording()
-            if recording is not None:
-                return _record(recording, op, replays[0], host_function, args, kwargs)
+        recording = _current_recording()
+        if recording is not None:
+            return _record(recording, op, replays[0], host_function, args, kwargs)
         return function(*args, **kwargs)
 
     def replayed_by(faster):
@@ -193,7 +194,7 @@ def recordable_copy(function):
     """`copy_`, recorded while a graph is captured; a copy that the host would have to wait for is refused, as PyTorch's is."""
 
     def copy(self, source, non_blocking=False):
-        recording = _current_recording() if _recordings else None
+        recording = _current_recording()
         if recording is None:
             return function(self, source, non_blocking)
         if self.is_cuda != source.is_cuda:

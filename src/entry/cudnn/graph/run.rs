@@ -168,10 +168,6 @@ impl<'c, 'g, R: Real + Plain> Run<'c, 'g, R> {
         let mut places =
             wanted.iter().map(|&(_, tensor)| self.take(tensor)).collect::<Result<Vec<_>, _>>()?;
         let inputs = fusion.inputs.iter().map(|&tensor| self.view(tensor)).collect::<Result<Vec<_>, _>>()?;
-        let size = wanted.first().map_or(&[][..], |&(_, tensor)| self.dims(tensor));
-        if inputs.iter().any(|input| !broadcasts(input.layout.dims(), size)) {
-            return Err(Error::InvalidValue("sizes of a pointwise operation"));
-        }
         let mut outputs = Vec::new();
         for (&(step, _), place) in wanted.iter().zip(&mut places) {
             outputs.push(ProgramOutput { step, tensor: place.view_mut()? });
@@ -204,18 +200,12 @@ impl<'c, 'g, R: Real + Plain> Run<'c, 'g, R> {
                 Ok(())
             }
             Operation::Reduction { reduction, x, y } => {
-                if !broadcasts(self.dims(y), self.dims(x)) {
-                    return Err(Error::InvalidValue("sizes of a reduction"));
-                }
                 self.unary(x, y, |x, y| engine::reduce(reduction, NanRule::Propagate, x, y))
             }
             Operation::Pool { pool, x, y } => self.unary(x, y, |x, y| engine::pool_forward(&pool, x, y)),
             Operation::Matmul { a, b, c } => {
                 let mut place = self.take(c)?;
                 let (a, b) = (self.view(a)?, self.view(b)?);
-                if !engine::matmul_fits(a.layout, b.layout, self.graph.tensors[c].desc.layout) {
-                    return Err(Error::InvalidValue("sizes of a matrix product"));
-                }
                 engine::matmul(a, b, place.view_mut()?);
                 self.kernel = "matmul";
                 self.slots[c] = place;
@@ -241,14 +231,9 @@ impl<'c, 'g, R: Real + Plain> Run<'c, 'g, R> {
     fn normalize(&mut self, norm: &Normalize) -> Result<(), Error> {
         let inv_std = norm.inv_std.ok_or(Error::Internal)?;
         let shape = Layout::packed(self.dims(inv_std));
-        if !broadcasts(shape.dims(), self.dims(norm.x)) {
-            return Err(Error::InvalidValue("sizes of a normalization"));
-        }
         if norm.training {
-            let epsilon = match norm.epsilon {
-                Some(tensor) => self.view(tensor)?.data.first().map_or(0.0, |value| value.to_double()),
-                None => return Err(Error::InvalidValue("epsilon")),
-            };
+            let epsilon = self.view(norm.epsilon.ok_or(Error::Internal)?)?;
+            let epsilon = epsilon.data.first().map_or(0.0, |value| value.to_double());
             let mut mean = HostBuffer::<R>::zeroed(shape.extent())?;
             let mut variance = HostBuffer::<R>::zeroed(shape.extent())?;
             engine::statistics(
