@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ground::{self, Ground};
 use super::operands::{Argument, HostArgument, NotPlain, Operand, Operands, Role, overlap};
+use super::products;
 use super::python::{Method, Object, Python, Ref};
 use super::results::{Seen, Shape};
 use super::torch::Kind;
@@ -46,6 +47,8 @@ pub struct Plan {
     slow: usize,
     /// Whether each result element depends on the elements at its place alone.
     pointwise: bool,
+    /// Whether it is a product of matrices, of which only some are for here ([`products`]).
+    product: bool,
     /// The overload that computes the one, fresh result into a given host tensor, and that argument's name.
     into: Option<(usize, usize)>,
     /// What results looked like.
@@ -66,9 +69,9 @@ const PLAN: &CStr = c"gpucompat.plan";
 /// The method of every accelerated operator; its plan comes with the function object.
 static ENTER: Method = Method::new(c"operator", enter);
 
-/// `_accelerate(op, slow, arguments, returns, pointwise, into)`: a function that serves plain calls of `op` and hands the rest
-/// to `slow`. Arguments are `(name, role, written, out)`, returns positions or −1, `into` an overload and its argument's name
-/// or nothing.
+/// `_accelerate(op, slow, arguments, returns, pointwise, product, into)`: a function that serves plain calls of `op` and hands
+/// the rest to `slow`. Arguments are `(name, role, written, out)`, returns positions or −1, `into` an overload and its
+/// argument's name or nothing.
 pub static ACCELERATE: Method = Method::new(c"accelerate", accelerate);
 
 /// `_calibrate(samples, dtypes, objects)`: called by `_survey`, which the first call of any accelerated operator calls.
@@ -85,12 +88,12 @@ fn guarded(python: &'static Python, work: impl FnOnce() -> Option<Object>) -> Ob
 unsafe extern "C" fn accelerate(_: Object, given: *const Object, count: isize, _: Object) -> Object {
     let Some(python) = Python::find() else { return std::ptr::null_mut() };
     guarded(python, || {
-        if count != 6 {
-            python.raise(c"gpucompat: accelerate takes six arguments");
+        if count != 7 {
+            python.raise(c"gpucompat: accelerate takes seven arguments");
             return None;
         }
         // SAFETY: Python hands over `count` borrowed objects.
-        let given = unsafe { std::slice::from_raw_parts(given, 6) };
+        let given = unsafe { std::slice::from_raw_parts(given, 7) };
         let arguments = python
             .items(given[2])
             .into_iter()
@@ -115,14 +118,15 @@ unsafe extern "C" fn accelerate(_: Object, given: *const Object, count: isize, _
             .map(|place| usize::try_from(python.number(place)).ok())
             .collect();
         let (op, slow) = (python.share(given[0]) as usize, python.share(given[1]) as usize);
-        let pointwise = python.number(given[4]) != 0;
-        let into = match python.items(given[5])[..] {
+        let (pointwise, product) = (python.number(given[4]) != 0, python.number(given[5]) != 0);
+        let into = match python.items(given[6])[..] {
             [overload, name] => Some((python.share(overload) as usize, python.share(name) as usize)),
             _ => None,
         };
         let seen = Seen::default();
         // A replacement lives as long as the process.
-        let plan = Box::into_raw(Box::new(Plan { arguments, returns, op, slow, pointwise, into, seen }));
+        let plan =
+            Box::into_raw(Box::new(Plan { arguments, returns, op, slow, pointwise, product, into, seen }));
         // SAFETY: the lock is held; the capsule only carries the address.
         let capsule = unsafe { (python.capsule_new)(plan.cast(), PLAN.as_ptr(), std::ptr::null_mut()) };
         let capsule = Ref::take(python, capsule)?;
@@ -218,7 +222,8 @@ impl Plan {
         }
         let device = operands.tensors.first().ok_or(NotPlain)?.described.device;
         let elsewhere = operands.tensors.iter().any(|operand| operand.described.device != device);
-        if elsewhere || overlap(&operands.tensors) || ground.host_autocasts() {
+        let unasked = !self.product || products::are_for_the_host(&operands.tensors);
+        if !unasked || elsewhere || overlap(&operands.tensors) || ground.host_autocasts() {
             return Err(NotPlain);
         }
         let stream = ground.tensors.current_stream(device).ok_or(NotPlain)?;

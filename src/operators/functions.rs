@@ -5,15 +5,17 @@
 //! 0 or the driver's error. `_on_host(address, bytes)` tells whether device memory lies on the host, where it may be
 //! touched after `_await(number, stream)`, which returns as the copies do. `_capture(number, stream)` is the number of the
 //! capture that a stream takes part in, `_captured_nodes(number, stream)` that of its graph's nodes; 0 for none. While
-//! `_recording(1)` holds, every operator is left to Python. `_note(text)` writes a line.
+//! `_recording(1)` holds, every operator is left to Python. `_leave_products(few, types)` says which products are the fast
+//! path's ([`products::leave`]).
+//! `_note(text)` writes a line.
 
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
 
 use super::copies::Queue;
-use super::fast;
 use super::python::{Method, Namespace, Object, Python};
+use super::{fast, products};
 use crate::log;
 use crate::memory::hosted;
 use crate::native::context::Capture;
@@ -27,6 +29,7 @@ static AWAIT: Method = Method::new(c"await", wait);
 static CAPTURE: Method = Method::new(c"capture", capture);
 static CAPTURED_NODES: Method = Method::new(c"captured_nodes", captured_nodes);
 static RECORDING: Method = Method::new(c"recording", recording);
+static LEAVE_PRODUCTS: Method = Method::new(c"leave_products", leave_products);
 static NOTE: Method = Method::new(c"note", note);
 
 /// Puts the functions into the layer's namespace.
@@ -40,6 +43,7 @@ pub fn define(namespace: &Namespace) -> Result<(), String> {
         (c"_capture", &CAPTURE),
         (c"_captured_nodes", &CAPTURED_NODES),
         (c"_recording", &RECORDING),
+        (c"_leave_products", &LEAVE_PRODUCTS),
         (c"_note", &NOTE),
         (c"_accelerate", &fast::ACCELERATE),
         (c"_calibrate", &fast::CALIBRATE),
@@ -174,6 +178,15 @@ unsafe extern "C" fn recording(_: Object, given: *const Object, count: isize, _:
     };
     // SAFETY: Python's call.
     unsafe { with_integers(given, count, set) }
+}
+
+unsafe extern "C" fn leave_products(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let leave = |_: &Python, [few, types]: [usize; 2]| {
+        products::leave(few, types as u64);
+        0
+    };
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, leave) }
 }
 
 unsafe extern "C" fn note(_: Object, given: *const Object, count: isize, _: Object) -> Object {

@@ -125,7 +125,8 @@ impl Form {
         self.dtype
     }
 
-    fn sizes(&self) -> &[i64] {
+    /// How long it is in each.
+    pub fn sizes(&self) -> &[i64] {
         &self.sides[..self.dim()]
     }
 

@@ -4,13 +4,13 @@ Every `aten` operator that has a CUDA kernel is native, written out (`EQUIVALENT
 (`replacement`) or refused by name; found by introspection of the wheel, not by a list.
 """
 
-# Launch no kernel themselves: allocation, views, metadata, one scalar to the host. And the products that are one
+# Launch no kernel themselves: allocation, views, metadata. And the products that are one
 # library call, which the library layer serves; `products.py` takes them from here.
 NATIVE = frozenset(
     """
     empty.memory_format empty_strided as_strided view _reshape_alias resize_ set_ set_.source_Storage
     set_.source_Storage_storage_offset set_.source_Tensor view_as_complex view_as_real unfold is_set_to
-    _nested_view_from_buffer _efficientzerotensor _local_scalar_dense record_stream is_pinned _pin_memory alias lift
+    _nested_view_from_buffer _efficientzerotensor record_stream is_pinned _pin_memory alias lift
     mm.out bmm.out addmm_ baddbmm_
     """.split()
 )
@@ -36,10 +36,10 @@ NATIVE_NESTED = frozenset(
 # Replaced by functions of device tensors, made of the overload: copies, and products by whoever is faster.
 DIRECT = {
     "copy_": lambda op: recordable_copy(copy_),
-    "mm": lambda op: recordable(op, chosen_product(op, replacement(op))),
-    "bmm": lambda op: recordable(op, chosen_product(op, replacement(op))),
-    "addmm": lambda op: recordable(op, chosen_added_product(op, replacement(op))),
-    "baddbmm": lambda op: recordable(op, chosen_added_product(op, replacement(op))),
+    "mm": lambda op: product(op, chosen_product),
+    "bmm": lambda op: product(op, chosen_product),
+    "addmm": lambda op: product(op, chosen_added_product),
+    "baddbmm": lambda op: product(op, chosen_added_product),
 }
 
 # What cuDNN computes, or decides to: left to it where it is chosen. Its attention is not.
@@ -255,6 +255,7 @@ def attach(told, products, by_cudnn):
     """Replaces the operators; the number that were. `told`: the log gets the first call of each; `products`: who
     multiplies matrices, auto, library or cpu; `by_cudnn`: whether cuDNN computes what it can."""
     _wishes["products"] = products
+    _tell_fast_path()
     by_cudnn = by_cudnn and leaves_to_cudnn()
     library = _libraries["aten"] = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():

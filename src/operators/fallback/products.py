@@ -6,14 +6,21 @@ log says what was chosen (`GPU_COMPAT_PRODUCTS` chooses by hand).
 # Multiplications below which the cost of a call decides, and that is least on PyTorch's CPU kernel.
 _WORTH_MEASURING = 1 << 18
 
-_MEASURED_TYPES = frozenset(
-    [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128]
-)
+# The element types that are measured, each with PyTorch's number for it (`c10::ScalarType`).
+_MEASURED_TYPES = {
+    torch.float16: 5, torch.float32: 6, torch.float64: 7, torch.complex64: 9, torch.complex128: 10, torch.bfloat16: 15,
+}
 
 _wishes = {"products": "auto"}
 _choices = {}
-_left_to_cpu = set()  # types whose products are not worth a question any more
 _choosing = threading.RLock()
+
+
+def _tell_fast_path():
+    """Which products the fast path takes: all that would go to the CPU kernel without a question."""
+    wish = _wishes["products"]
+    asked = [number for dtype, number in _MEASURED_TYPES.items() if wish != "cpu" and _choices.get(dtype, True)]
+    _leave_products(0 if wish == "library" else _WORTH_MEASURING, (1 << 63) - 1 - sum(1 << number for number in asked))
 
 
 def _seconds(function, device):
@@ -58,15 +65,9 @@ def _by_library(dtype, device, multiplications, by_cpu):
         with _choosing:
             if dtype not in _choices:
                 _choices[dtype] = _measure(dtype, device, by_cpu)
-                if not _choices[dtype]:
-                    _left_to_cpu.add(dtype)
+                _tell_fast_path()
             choice = _choices[dtype]
     return choice
-
-
-def _small(a, b):
-    """Whether a product is certainly too small to be worth a choice."""
-    return a.numel() * b.numel() < _WORTH_MEASURING and _wishes["products"] != "library"
 
 
 def _alike(a, b, dim):
@@ -84,8 +85,6 @@ def chosen_product(op, host):
     by_cpu = host if dim == 2 else lambda a, b: host(a.unsqueeze(0), b.unsqueeze(0))
 
     def product(self, mat2):
-        if self.dtype in _left_to_cpu or _small(self, mat2):
-            return host(self, mat2)
         if _alike(self, mat2, dim) and _by_library(self.dtype, self.device, self.numel() * mat2.size(-1), by_cpu):
             out = torch.empty((*self.shape[:-1], mat2.size(-1)), dtype=self.dtype, device=self.device)
             return into(self, mat2, out=out)
@@ -104,12 +103,7 @@ def chosen_added_product(op, host):
         zero = torch.zeros(1, dtype=a.dtype, device=a.device)
         return host(zero, a, b) if dim == 2 else host(zero, a.unsqueeze(0), b.unsqueeze(0))
 
-    def product(self, mat1, mat2, **scalars):
-        if mat1.dtype in _left_to_cpu or _small(mat1, mat2):
-            return host(self, mat1, mat2, **scalars)
-        return large(self, mat1, mat2, **scalars)
-
-    def large(self, mat1, mat2, *, beta=1, alpha=1):
+    def product(self, mat1, mat2, *, beta=1, alpha=1):
         if _alike(mat1, mat2, dim) and self.dtype == mat1.dtype and self.device == mat1.device and _by_library(
             mat1.dtype, mat1.device, mat1.numel() * mat2.size(-1), by_cpu
         ):
@@ -121,3 +115,10 @@ def chosen_added_product(op, host):
         return host(self, mat1, mat2, beta=beta, alpha=alpha)
 
     return product
+
+
+def product(op, chosen):
+    """A product of matrices: at once on the fast path where that is left to it, else by what `chosen` chooses."""
+    arguments = [_Argument(argument, ()) for argument in op._schema.arguments]
+    slow = recordable(op, chosen(op, replacement(op)))
+    return accelerated(op, op._op, arguments, (-1,), slow, product=True)

@@ -92,13 +92,13 @@ def _into_form(op):
     return ()
 
 
-def accelerated(op, function, arguments, positions, slow):
+def accelerated(op, function, arguments, positions, slow, product=False):
     """The fast path in front of an operator's replacement; `function` computes it on the host, and `positions` tells
-    which argument each result is."""
+    which argument each result is. Of a `product` it takes what `products.py` leaves to it."""
     roles = {"plain": 0, "tensor": 1}
     rows = tuple(
         (sys.intern(item.name), 2 if item.name == "pin_memory" else roles.get(item.kind, 2), item.written, item.out)
         for item in arguments
     )
     into = _into_form(op) if function is op._op else ()
-    return _accelerate(function, slow, rows, positions, torch.Tag.pointwise in op.tags, into)
+    return _accelerate(function, slow, rows, positions, torch.Tag.pointwise in op.tags, product, into)
