@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|gemm|conv|operators|models|vocoder]…
+# Benchmarks, each a comparison in one run: scripts/bench.sh [overhead|engine|gemm|conv|operators|models|vocoder]…
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -8,6 +8,8 @@ usage() {
 usage: scripts/bench.sh [benchmark …]
 
   overhead   an intercepted call of a healthy library beside the direct call, nanoseconds; a small served product
+  engine     the engine alone, by criterion: products and convolutions, and what changed since the last run here;
+             BENCH_ENGINE=gemm_f32 picks by name
   gemm       the engine's products beside PyTorch's CPU products, same threads: GFLOP/s and the ratio
   conv       the engine's convolutions beside PyTorch's (oneDNN) on the CPU, same threads, layer by layer;
              BENCH_THREADS sets how many, BENCH_CONV=resnet picks networks by name
@@ -31,6 +33,11 @@ bench_overhead() {
     STANDIN_DIR=$STANDIN SIMGPU_MODEL=rtx4090 on_simgpu "$ROOT/target/release/scenario" overhead
     say "a served product, device simulated (bus ${SIMGPU_PCIE_GBPS:-as memory} GB/s), best of five"
     GPU_COMPAT_QUIET=1 on_simgpu "$ROOT/target/release/scenario" served_overhead
+}
+
+bench_engine() {
+    cd "$ROOT"
+    cargo bench -q -p gpucompat-engine --bench engine -- ${BENCH_ENGINE:+"$BENCH_ENGINE"}
 }
 
 bench_gemm() {
@@ -180,12 +187,12 @@ bench_vocoder() {
 benchmarks=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') benchmarks=(overhead gemm conv operators models vocoder) ;;
+'') benchmarks=(overhead engine gemm conv operators models vocoder) ;;
 esac
 need_build_tools
 for benchmark in "${benchmarks[@]}"; do
     case $benchmark in
-    overhead | gemm | conv | operators | models | vocoder) "bench_$benchmark" ;;
+    overhead | engine | gemm | conv | operators | models | vocoder) "bench_$benchmark" ;;
     *) usage >&2; die "unknown benchmark: $benchmark" ;;
     esac
 done
