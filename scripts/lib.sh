@@ -3,6 +3,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SHIM=$ROOT/target/release/libgpucompat.so
 AUDIT=$ROOT/target/release/libgpucompat_audit.so
+LAUNCHER=$ROOT/target/release/gpucompat
 SIMGPU=$ROOT/target/simgpu-12
 STANDIN=$ROOT/target/standin
 VENVS=${GPU_COMPAT_VENVS:-${XDG_CACHE_HOME:-$HOME/.cache}/gpucompat/venv}
@@ -33,7 +34,7 @@ need_build_tools() {
 
 build_shim() {
     say "building libgpucompat.so"
-    (cd "$ROOT" && cargo build --release -p gpucompat -p gpucompat-audit)
+    (cd "$ROOT" && cargo build --release -p gpucompat -p gpucompat-audit -p gpucompat-launcher)
 }
 
 # build_simgpu [MAJOR]: for programs of that CUDA version; what runs on the simulated GPU afterwards finds it.

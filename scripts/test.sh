@@ -20,7 +20,9 @@ usage: scripts/test.sh [stage …]
   clients-oldest, clients-newest
              the same for CUDA 11 and 13 (only when named)
   models     real models of torchvision, transformers and diffusers, torch==$TORCH_DEFAULT
-  docs       generated documentation is what the code prints
+  tools      the command gpucompat, reports and traces (one page in a headless Chromium), wheel and installation,
+             torch==$TORCH_DEFAULT
+  docs       generated documentation is what the code prints; links, messages and commands in it exist
 
 Without a stage: all of them in this order, but those that say otherwise.
 END
@@ -110,16 +112,34 @@ clients() {
         "$python" -m pytest -q -p no:cacheprovider shim-tests/clients
 }
 
+stage_tools() {
+    need_build_tools
+    need chromedriver chromium-driver
+    need chromium chromium
+    build_shim
+    build_simgpu
+    local python
+    python=$(venv "$TORCH_DEFAULT")
+    "$python" -c 'import selenium' 2>/dev/null ||
+        "$python" -m pip install --progress-bar off selenium==4.27.1 >&2 || die "pip install selenium failed"
+    cd "$ROOT"
+    GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_AUDIT=$AUDIT GPU_COMPAT_LAUNCHER=$LAUNCHER GPU_COMPAT_SIMGPU=$SIMGPU \
+        GPU_COMPAT_TORCH_SITE=$(echo "${python%/bin/python}"/lib/python3*/site-packages) \
+        "$python" -m pytest -q -p no:cacheprovider shim-tests/tools packaging
+    python3 scripts/check-docs.py --run --python "$python"
+}
+
 stage_docs() {
     need_build_tools
     cd "$ROOT"
     bash scripts/gen-docs.sh --check
+    python3 scripts/check-docs.py
 }
 
 stages=("$@")
 case ${1:-} in
 -h | --help) usage; exit ;;
-'') stages=(rust abi e2e e2e-next ops clients models docs) ;;
+'') stages=(rust abi e2e e2e-next ops clients models tools docs) ;;
 esac
 for stage in "${stages[@]}"; do
     say "stage $stage"
@@ -135,6 +155,7 @@ for stage in "${stages[@]}"; do
     clients-oldest) (clients 11) ;;
     clients-newest) (clients 13) ;;
     models) (stage_models) ;;
+    tools) (stage_tools) ;;
     docs) (stage_docs) ;;
     *) usage >&2; die "unknown stage: $stage" ;;
     esac

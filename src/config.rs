@@ -8,6 +8,7 @@
 //! changes its own environment later cannot race with us.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// One environment variable: what it is called, what it accepts, what it does.
@@ -49,10 +50,24 @@ pub const VARIABLES: &[Variable] = &[
         doc: "Appends what GPU_COMPAT_DEBUG=1 would print to this file (created with mode 0600, links not followed).",
     },
     Variable {
+        name: "GPU_COMPAT_STATS",
+        values: "1, or a file's path that ends in .json or .html",
+        default: "unset: no report",
+        doc: "What was served, how long it took and how much was moved: when the process ends by exit, as a table on standard \
+              error, or in this file (written anew with mode 0600, links not followed; %p becomes the process's number).",
+    },
+    Variable {
+        name: "GPU_COMPAT_TRACE",
+        values: "a file's path",
+        default: "unset: no trace",
+        doc: "Writes each served call with its copies to this file (as above), as events that chrome://tracing and Perfetto \
+              show, in microseconds since 1970.",
+    },
+    Variable {
         name: "GPU_COMPAT_QUIET",
         values: "1 or 0",
         default: "0",
-        doc: "1 silences the one line that says gpucompat is active.",
+        doc: "1 silences the one line that says gpucompat is active, or that it is not needed.",
     },
     Variable {
         name: "GPU_COMPAT_THREADS",
@@ -124,6 +139,17 @@ pub enum Force {
     Unset,
 }
 
+/// What `GPU_COMPAT_STATS` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stats {
+    /// `1`: a table on standard error.
+    Table,
+    /// A `.json` file.
+    Json(OsString),
+    /// A `.html` file.
+    Html(OsString),
+}
+
 /// What `GPU_COMPAT_PRODUCTS` and `GPU_COMPAT_CUDNN` ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
@@ -190,6 +216,10 @@ pub struct Config {
     pub debug: bool,
     /// `GPU_COMPAT_LOG`.
     pub log_file: Option<OsString>,
+    /// `GPU_COMPAT_STATS`.
+    pub stats: Option<Stats>,
+    /// `GPU_COMPAT_TRACE`.
+    pub trace: Option<OsString>,
     /// `GPU_COMPAT_QUIET`.
     pub quiet: bool,
     /// `GPU_COMPAT_THREADS`, or what the process's own thread settings say; `None`: all cores.
@@ -233,6 +263,8 @@ impl Config {
             min_sm: number("GPU_COMPAT_MIN_SM", lookup, &mut complaints).unwrap_or(120),
             debug: flag("GPU_COMPAT_DEBUG", lookup, &mut complaints).unwrap_or(false),
             log_file: lookup("GPU_COMPAT_LOG").filter(|path| !path.is_empty()),
+            stats: stats("GPU_COMPAT_STATS", lookup, &mut complaints),
+            trace: lookup("GPU_COMPAT_TRACE").filter(|path| !path.is_empty()),
             quiet: flag("GPU_COMPAT_QUIET", lookup, &mut complaints).unwrap_or(false),
             threads: number("GPU_COMPAT_THREADS", lookup, &mut complaints)
                 .filter(|&threads| threads > 0)
@@ -276,6 +308,27 @@ fn flag(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut 
         "0" => Some(false),
         other => {
             complaints.push(format!("{name}={other:?} is neither 1 nor 0 and is treated as unset"));
+            None
+        }
+    }
+}
+
+fn stats(
+    name: &str,
+    lookup: &dyn Fn(&str) -> Option<OsString>,
+    complaints: &mut Vec<String>,
+) -> Option<Stats> {
+    let value = lookup(name)?;
+    let ending = Path::new(&value).extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    match (value.to_string_lossy().trim(), ending.as_deref()) {
+        ("" | "0", _) => None,
+        ("1", _) => Some(Stats::Table),
+        (_, Some("json")) => Some(Stats::Json(value)),
+        (_, Some("html")) => Some(Stats::Html(value)),
+        (other, _) => {
+            complaints.push(format!(
+                "{name}={other:?} is neither 1 nor a .json or .html file and is treated as unset"
+            ));
             None
         }
     }
@@ -362,6 +415,20 @@ mod tests {
         assert_eq!((odd.gemm, odd.complaints.len()), (Gemm::Auto, 1));
         let odd = parse(&[("GPU_COMPAT_PRODUCTS", "gpu")]);
         assert_eq!((odd.products, odd.complaints.len()), (Provider::Auto, 1));
+    }
+
+    #[test]
+    fn a_report_is_a_table_or_a_file_whose_ending_says_what() {
+        assert_eq!(parse(&[]).stats, None);
+        assert_eq!(parse(&[("GPU_COMPAT_STATS", "0")]).stats, None);
+        assert_eq!(parse(&[("GPU_COMPAT_STATS", "1")]).stats, Some(Stats::Table));
+        assert_eq!(
+            parse(&[("GPU_COMPAT_STATS", "a b/r.JSON")]).stats,
+            Some(Stats::Json("a b/r.JSON".into()))
+        );
+        assert_eq!(parse(&[("GPU_COMPAT_STATS", "r.html")]).stats, Some(Stats::Html("r.html".into())));
+        let odd = parse(&[("GPU_COMPAT_STATS", "yes")]);
+        assert_eq!((odd.stats, odd.complaints.len()), (None, 1));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod handle;
 pub mod log;
 pub mod memory;
 pub mod native;
+pub mod observe;
 pub mod operators;
 pub mod platform;
 pub mod policy;

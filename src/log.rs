@@ -54,10 +54,23 @@ pub fn active_once(line: Arguments<'_>) {
     to_file(&line);
 }
 
+/// Says once a process, and not after [`active_once`], that native kernels work where they were in doubt.
+pub fn idle_once(line: Arguments<'_>) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if ACTIVE_SAID.load(Ordering::Relaxed) || SAID.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let line = format!("gpucompat: idle {line}\n");
+    if !config().quiet || config().debug {
+        platform::write_stderr(&line);
+    }
+    to_file(&line);
+}
+
 /// Prints what the configuration could not understand; called before the first verdict.
 pub fn config_complaints() {
     for complaint in &config().complaints {
-        warn_once(format_args!("{complaint}"));
+        warn_once(format_args!("{complaint}; docs/environment.md lists what it accepts"));
     }
 }
 

@@ -80,7 +80,7 @@ fn decide(first_argument: *const c_void, slot: &'static Slot) -> *const c_void {
     if slot.first(Event::Refused) {
         log::warn_once(format_args!(
             "fn={} is not served on the host and the native library cannot run on this device; the call returns \
-             NOT_SUPPORTED",
+             NOT_SUPPORTED, and a program that depends on it fails: have it do this part on the CPU, and please report the name",
             slot.name()
         ));
     }

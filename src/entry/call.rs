@@ -10,6 +10,7 @@ use crate::handle::object::Interface;
 use crate::handle::registry::{Owner, owner};
 use crate::native::context::{Context, Device, Stream};
 use crate::native::real;
+use crate::observe;
 use crate::staging::host_buffer::Plain;
 use crate::staging::region::{Bases, Region};
 use crate::staging::staged::Staged;
@@ -104,16 +105,20 @@ impl Call {
         let bytes_out = transfer.bytes_to_write();
         let compute = move |transfer: Transfer| {
             let started = std::time::Instant::now();
+            observe::begin();
             let call = Call { transfer, pointer_mode };
             let outcome = body(&call, &problem).and_then(|served| {
                 if call.transfer.is_complete() { Ok(served) } else { Err(Error::Internal) }
             });
             match outcome {
                 Ok(served) => {
-                    line.served(&Served { bytes_in, bytes_out, ..served }, started.elapsed());
+                    let served = Served { bytes_in, bytes_out, ..served };
+                    served.counted(name);
+                    line.served(&served, started.elapsed());
                     Ok(())
                 }
                 Err(error) => {
+                    observe::discard();
                     line.failed_later(error);
                     Err(error)
                 }

@@ -18,6 +18,7 @@ use crate::native::context::Stream;
 use crate::native::find::{Event, Slot};
 use crate::native::inside::{calling_native, inside_native};
 use crate::native::real::clear_missing_kernel_error;
+use crate::observe;
 use crate::policy::learn::{any_lesson, learn, learned};
 use crate::policy::verdict::{Mode, Reason, Verdict, forced_off, is_suspect, native_everywhere, verdict};
 
@@ -76,6 +77,13 @@ pub struct Served {
 }
 
 impl Served {
+    /// Ends the call that [`observe::begin`] began.
+    pub fn counted(&self, name: &str) {
+        observe::moved(observe::Copy::In, self.bytes_in);
+        observe::moved(observe::Copy::Out, self.bytes_out);
+        observe::end(observe::Kind::Library, name, &self.what);
+    }
+
     /// A call that had nothing to compute: a size of zero.
     pub fn nothing() -> Served {
         Served { what: "nothing_to_do".to_owned(), bytes_in: 0, bytes_out: 0, kernel: "none" }
@@ -237,7 +245,12 @@ fn serve_logged(
     let started = Instant::now();
     let line = Line { name: slot.name(), reason };
     CURRENT.set(line);
+    observe::begin();
     let outcome = guard(slot.name(), serve);
+    match &outcome {
+        Ok(served) if served.kernel != LATER => served.counted(line.name),
+        _ => observe::discard(),
+    }
     if log::debug_enabled() {
         match &outcome {
             Ok(served) if served.kernel == LATER => {}

@@ -13,6 +13,7 @@ use crate::config::{Provider, config};
 use crate::log;
 use crate::native::find::Library;
 use crate::native::kernels;
+use crate::observe;
 use crate::platform;
 use crate::policy::placement;
 use crate::policy::verdict::{Mode, own_kernels, verdict};
@@ -68,15 +69,17 @@ fn attach(namespace: &Namespace) -> Result<(), String> {
     if own_kernels(covered, probe).mode == Mode::Native {
         return Ok(());
     }
-    let told = if log::debug_enabled() { "True" } else { "False" };
+    let python = |truth| if truth { "True" } else { "False" };
+    let (told, counted) = (python(log::debug_enabled()), python(observe::is_on()));
     let cudnn = match config().cudnn {
         Provider::Library => true,
         Provider::Cpu => false,
         Provider::Auto => verdict(Library::Cudnn).mode == Mode::Native,
     };
-    let (cudnn, products) = (if cudnn { "True" } else { "False" }, config().products.name());
-    let replaced =
-        namespace.integer(&format!("attach(told={told}, products={products:?}, by_cudnn={cudnn})"))?;
+    let (cudnn, products) = (python(cudnn), config().products.name());
+    let replaced = namespace.integer(&format!(
+        "attach(told={told}, counted={counted}, products={products:?}, by_cudnn={cudnn})"
+    ))?;
     placement::operators_are_on_host();
     // Each result is made by PyTorch's CPU kernels before it is moved: without this, of pages that the kernel has to clear.
     platform::keep_freed(config().staging_mb.map_or(pool::limit(), |megabytes| (megabytes as usize) << 20));

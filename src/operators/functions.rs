@@ -7,7 +7,7 @@
 //! capture that a stream takes part in, `_captured_nodes(number, stream)` that of its graph's nodes; 0 for none. While
 //! `_recording(1)` holds, every operator is left to Python. `_leave_products(few, types)` says which products are the fast
 //! path's ([`products::leave`]).
-//! `_note(text)` writes a line.
+//! `_begin()` and `_end(name)` stand around a served operator whose cost is counted. `_note(text)` writes a line.
 
 #![allow(unsafe_code)]
 
@@ -20,6 +20,7 @@ use crate::log;
 use crate::memory::hosted;
 use crate::native::context::Capture;
 use crate::native::driver::DriverError;
+use crate::observe::{self, Copy, copying, moved};
 
 static READ: Method = Method::new(c"read", read);
 static WRITE: Method = Method::new(c"write", write);
@@ -30,6 +31,8 @@ static CAPTURE: Method = Method::new(c"capture", capture);
 static CAPTURED_NODES: Method = Method::new(c"captured_nodes", captured_nodes);
 static RECORDING: Method = Method::new(c"recording", recording);
 static LEAVE_PRODUCTS: Method = Method::new(c"leave_products", leave_products);
+static BEGIN: Method = Method::new(c"begin", begin);
+static END: Method = Method::new(c"end", end);
 static NOTE: Method = Method::new(c"note", note);
 
 /// Puts the functions into the layer's namespace.
@@ -44,6 +47,8 @@ pub fn define(namespace: &Namespace) -> Result<(), String> {
         (c"_captured_nodes", &CAPTURED_NODES),
         (c"_recording", &RECORDING),
         (c"_leave_products", &LEAVE_PRODUCTS),
+        (c"_begin", &BEGIN),
+        (c"_end", &END),
         (c"_note", &NOTE),
         (c"_accelerate", &fast::ACCELERATE),
         (c"_calibrate", &fast::CALIBRATE),
@@ -94,10 +99,16 @@ fn code(result: Result<(), DriverError>) -> i64 {
 unsafe fn copy(
     given: *const Object,
     count: isize,
+    way: Copy,
     run: impl FnOnce([usize; 3], &Queue) -> Result<(), DriverError>,
 ) -> Object {
     let copy = |python: &Python, [first, second, bytes, device, stream]: [usize; 5]| {
-        code(python.unlocked(|| run([first, second, bytes], &Queue::of(device as i32, stream)?)))
+        let run = || python.unlocked(|| run([first, second, bytes], &Queue::of(device as i32, stream)?));
+        let outcome = copying(way, run);
+        if outcome.is_ok() {
+            moved(way, bytes as u64);
+        }
+        code(outcome)
     };
     // SAFETY: Python's call.
     unsafe { with_integers(given, count, copy) }
@@ -130,7 +141,7 @@ unsafe extern "C" fn read(_: Object, given: *const Object, count: isize, _: Obje
         waited(queue, || unsafe { queue.read(host, device, bytes) })
     };
     // SAFETY: Python's call.
-    unsafe { copy(given, count, run) }
+    unsafe { copy(given, count, Copy::In, run) }
 }
 
 unsafe extern "C" fn write(_: Object, given: *const Object, count: isize, _: Object) -> Object {
@@ -139,7 +150,7 @@ unsafe extern "C" fn write(_: Object, given: *const Object, count: isize, _: Obj
         waited(queue, || unsafe { queue.write(device, host, bytes) })
     };
     // SAFETY: Python's call.
-    unsafe { copy(given, count, run) }
+    unsafe { copy(given, count, Copy::Out, run) }
 }
 
 unsafe extern "C" fn move_within(_: Object, given: *const Object, count: isize, _: Object) -> Object {
@@ -148,7 +159,7 @@ unsafe extern "C" fn move_within(_: Object, given: *const Object, count: isize, 
         unsafe { queue.copy(target, source, bytes) }
     };
     // SAFETY: Python's call.
-    unsafe { copy(given, count, run) }
+    unsafe { copy(given, count, Copy::Out, run) }
 }
 
 fn capture_of(device: usize, stream: usize) -> Option<Capture> {
@@ -189,7 +200,30 @@ unsafe extern "C" fn leave_products(_: Object, given: *const Object, count: isiz
     unsafe { with_integers(given, count, leave) }
 }
 
+unsafe extern "C" fn begin(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let begin = |_: &Python, []: [usize; 0]| {
+        observe::begin();
+        0
+    };
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, begin) }
+}
+
+unsafe extern "C" fn end(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    // SAFETY: Python's call.
+    unsafe { with_text(given, count, |name| observe::end(observe::Kind::Operator, name, "")) }
+}
+
 unsafe extern "C" fn note(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    // SAFETY: Python's call.
+    unsafe { with_text(given, count, |text| log::debug(format_args!("served operator={text}"))) }
+}
+
+/// Calls `run` with the text that Python hands over, and answers with 0; null with an exception pending for what is none.
+///
+/// # Safety
+/// As Python calls: `given` points to `count` live objects.
+unsafe fn with_text(given: *const Object, count: isize, run: impl FnOnce(&str)) -> Object {
     let Some(python) = Python::find() else { return std::ptr::null_mut() };
     if count == 1 {
         // SAFETY: one live object; null with an exception for what is no text.
@@ -198,8 +232,7 @@ unsafe extern "C" fn note(_: Object, given: *const Object, count: isize, _: Obje
             return std::ptr::null_mut();
         }
         // SAFETY: a C string that lives as long as the object.
-        let text = unsafe { CStr::from_ptr(text) };
-        log::debug(format_args!("served operator={}", text.to_string_lossy()));
+        run(&unsafe { CStr::from_ptr(text) }.to_string_lossy());
     }
     // SAFETY: the lock is held.
     unsafe { (python.long_from)(0) }

@@ -13,6 +13,7 @@ use super::rooms::Rooms;
 use super::torch::{Described, Form, KeySets, Kind, Shim, Tensors};
 use crate::log;
 use crate::memory::hosted;
+use crate::observe::{Copy, copying, moved};
 
 /// Bytes from which a copy on the host lets other threads have Python's lock.
 const WORTH_UNLOCKING: usize = 1 << 20;
@@ -207,6 +208,14 @@ impl Ground {
 
     /// Copies to a device tensor of a call whose operands have been waited for.
     pub(super) fn upload(&self, place: &Described, host: usize, stream: usize) -> bool {
+        let uploaded = copying(Copy::Out, || self.put(place, host, stream));
+        if uploaded {
+            moved(Copy::Out, place.bytes as u64);
+        }
+        uploaded
+    }
+
+    fn put(&self, place: &Described, host: usize, stream: usize) -> bool {
         if hosted::holds(place.address, place.bytes) {
             if !self.settles(place.device, stream) {
                 return false;

@@ -9,6 +9,7 @@ use super::rooms::Room;
 use super::torch::{Described, Form, Kind};
 use crate::memory::hosted;
 use crate::native::context::Device;
+use crate::observe::{Copy, copying, moved};
 use crate::staging::address::host_reaches;
 
 /// Why the fast path does not serve a call.
@@ -175,8 +176,8 @@ impl Ground {
                 Some((operand.room.as_ref()?.address, operand.described.address, operand.described.bytes))
             })
             .collect();
-        self.python
-            .unlocked(|| {
+        let bring = || {
+            self.python.unlocked(|| {
                 let queue = Queue::of(device, stream)?;
                 queue.refuse_capture()?;
                 for &(host, device, bytes) in &copies {
@@ -187,7 +188,10 @@ impl Ground {
                 }
                 queue.wait()
             })
-            .map_err(|_| NotPlain)
+        };
+        copying(Copy::In, bring).map_err(|_| NotPlain)?;
+        moved(Copy::In, copies.iter().map(|&(_, _, bytes)| bytes as u64).sum());
+        Ok(())
     }
 
     /// Puts numbers that stand for tensors into rooms of no dimension: PyTorch takes longer to make a tensor of a

@@ -114,6 +114,18 @@ pub fn append_to_file(path: &OsStr, line: &str) {
     }
 }
 
+/// Writes a file anew, readable by its owner alone. A symbolic link at `path` is not followed.
+pub fn write_file(path: &OsStr, text: &str) -> std::io::Result<()> {
+    let opened = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path);
+    opened?.write_all(text.as_bytes())
+}
+
 /// Runs when the library is loaded: notes the environment, nothing else.
 #[ctor::ctor(unsafe)]
 fn note_environment() {

@@ -13,6 +13,7 @@ use super::verdict::{Reason, Verdict};
 use crate::log;
 use crate::native::context::Device;
 use crate::native::find::{LIBRARY_COUNT, Library, Slot};
+use crate::observe::summary;
 
 /// One function, called with one combination of element types (0 where its name says all).
 type Lesson = (Device, &'static str, u32);
@@ -42,20 +43,18 @@ pub fn learn(slot: &'static Slot, types: u32, status: c_int) -> Verdict {
     let Ok(device) = Device::current() else { return verdict };
     LESSONS.write().get_or_insert_default().insert(lesson(device, slot, types), status);
     LEARNED[slot.library.index()].store(true, Ordering::Release);
-    let sm = device.sm().unwrap_or(0);
+    let (name, sm, reason) = (device.name(), device.sm().unwrap_or(0), verdict.reason);
     log::debug(format_args!(
-        "verdict fn={} device={} sm={sm} mode=compat reason={}",
+        "verdict fn={} device={} sm={sm} mode=compat reason={reason}",
         slot.name(),
-        device.0,
-        verdict.reason
+        device.0
     ));
+    let on = format!("device={} name={name:?} sm={sm}", device.0);
+    summary::verdict(slot.name(), &on, "compat", &reason.to_string());
     log::active_once(format_args!(
-        "device={} name={:?} sm={sm} fn={} reason={}: computing on the host where the device cannot \
-         (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)",
-        device.0,
-        device.name(),
-        slot.name(),
-        verdict.reason
+        "{on} fn={} reason={reason}: computing on the host where the device cannot (GPU_COMPAT_DEBUG=1 explains, \
+         GPU_COMPAT_QUIET=1 silences this line)",
+        slot.name()
     ));
     verdict
 }

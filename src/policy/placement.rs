@@ -13,6 +13,7 @@ use super::verdict::{Mode, verdict};
 use crate::config::{Memory, config};
 use crate::log;
 use crate::native::find::Library;
+use crate::observe::summary;
 
 static OPERATORS_ON_HOST: AtomicBool = AtomicBool::new(false);
 static TOLD: AtomicBool = AtomicBool::new(false);
@@ -32,6 +33,7 @@ pub fn in_host_memory() -> bool {
     if !TOLD.swap(true, Ordering::Relaxed) {
         let place = if on_host { "host" } else { "device" };
         log::debug(format_args!("memory place={place} reason={reason}"));
+        summary::memory(place);
     }
     on_host
 }

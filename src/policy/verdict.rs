@@ -20,6 +20,7 @@ use crate::config::{Force, config};
 use crate::log;
 use crate::native::context::Device;
 use crate::native::find::{LIBRARY_COUNT, Library};
+use crate::observe::summary;
 
 /// Who computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,13 +233,18 @@ fn announce(what: &str, device: Option<Device>, verdict: Verdict) {
     let name = device.map(Device::name).unwrap_or_default();
     let sm = device.and_then(|device| device.sm().ok()).unwrap_or(0);
     let ordinal = device.map_or(-1, |device| device.0);
-    log::debug(format_args!(
-        "verdict library={what} device={ordinal} name={name:?} sm={sm} mode={mode} reason={reason}"
-    ));
+    let on = format!("device={ordinal} name={name:?} sm={sm}");
+    log::debug(format_args!("verdict library={what} {on} mode={mode} reason={reason}"));
+    summary::verdict(what, &on, mode, &reason.to_string());
     if verdict.mode == Mode::Compat {
         log::active_once(format_args!(
-            "device={ordinal} name={name:?} sm={sm} library={what} reason={reason}: computing on the host where the \
+            "{on} library={what} reason={reason}: computing on the host where the \
              device cannot (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)"
+        ));
+    } else if reason == Reason::ProbePassed {
+        log::idle_once(format_args!(
+            "{on} library={what} reason={reason}: native kernels work here; unless an \"active\" line follows, gpucompat is \
+             not needed any more (GPU_COMPAT_QUIET=1 silences this line)"
         ));
     }
 }

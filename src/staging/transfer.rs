@@ -19,6 +19,7 @@ use super::tape::{Reading, Tape, Zeros};
 use crate::boundary::status::Error;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::read_host_memory;
+use crate::observe::{Copy, copying};
 
 /// A call that moves no more than this, bytes, on a stream that is idle, is computed at once: nothing could overlap with it.
 const SMALL: usize = 256 << 10;
@@ -218,7 +219,11 @@ impl Transfer {
     }
 
     pub(super) fn wait_now(&self) -> Result<(), Error> {
-        let waited = self.stream.synchronize();
+        self.wait_for(Copy::In)
+    }
+
+    fn wait_for(&self, copy: Copy) -> Result<(), Error> {
+        let waited = copying(copy, || self.stream.synchronize());
         self.pending.set(false);
         Ok(waited?)
     }
@@ -233,7 +238,7 @@ impl Transfer {
         self.check_destination(name, &staged)?;
         self.run_plan(name, &mut staged, Direction::Out)?;
         self.bytes_out.set(self.bytes_out.get() + staged.plan.bytes(size_of::<T>()));
-        if self.is_captured() { Ok(()) } else { self.wait_now() }
+        if self.is_captured() { Ok(()) } else { self.wait_for(Copy::Out) }
     }
 
     pub(super) fn is_captured(&self) -> bool {

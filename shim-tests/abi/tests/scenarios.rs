@@ -320,6 +320,29 @@ fn a_suspect_device_whose_library_passes_the_probe_is_left_alone() {
 }
 
 #[test]
+fn working_native_kernels_are_told_once_where_they_were_in_doubt() {
+    let idle = |lab: Lab, native: &str| {
+        let (_, errors) = lab.set("EXPECT_NATIVE", native).run("native_calls");
+        errors
+            .lines()
+            .filter(|line| line.starts_with("gpucompat: idle "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let probed = |standin: &str| Lab::with_native(standin).set("EXPECT_PROBE", "1");
+    let told = idle(probed("healthy").set("GPU_COMPAT_QUIET", "0"), "5");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("library=cublas reason=probe_passed") && told[0].contains("not needed any more"),
+        "{told:?}"
+    );
+    assert!(idle(probed("healthy").set("GPU_COMPAT_QUIET", "1"), "5").is_empty());
+    assert!(idle(probed("wrong").set("GPU_COMPAT_QUIET", "0"), "0").is_empty());
+    let trusted = Lab::with_native("healthy").set("SIMGPU_MODEL", "rtx4090");
+    assert!(idle(trusted.set("GPU_COMPAT_QUIET", "0"), "5").is_empty(), "that device was never in doubt");
+}
+
+#[test]
 fn a_library_that_succeeds_with_a_wrong_result_fails_the_probe() {
     let lab = Lab::with_native("wrong").set("EXPECT_NATIVE", "0").set("EXPECT_PROBE", "1");
     let (_, errors) = lab.set("GPU_COMPAT_DEBUG", "1").run("native_calls");

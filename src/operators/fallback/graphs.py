@@ -125,7 +125,7 @@ def _keep_promise(promised, result):
         if promised.size() != result.size() or promised.dtype != result.dtype:
             raise RuntimeError(
                 f"gpucompat: an operator of a CUDA graph gave {tuple(result.size())} of {result.dtype}, and "
-                f"{tuple(promised.size())} of {promised.dtype} when it was captured"
+                f"{tuple(promised.size())} of {promised.dtype} when it was captured; capture it again with operands of this form"
             )
         copy_(promised, result)
     elif isinstance(promised, (list, tuple)):

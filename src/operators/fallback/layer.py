@@ -130,6 +130,7 @@ def attach_extensions():
         for name in sorted(names):
             known = name in on_host
             function = replacement(_overload(name, namespace)) if known else refusal(name, namespace)
+            function = _heard(f"{namespace}::{name}", "cpu" if known else "refused", function)
             _libraries[namespace].impl(name, function, "CUDA")
 
 
@@ -148,14 +149,38 @@ def _watch_extensions():
 STRUCTURES = {"SparseCUDA": "SparseCPU", "SparseCsrCUDA": "SparseCsrCPU", "NestedTensorCUDA": "NestedTensorCPU"}
 
 
+# Who is told of calls: the log of first ones, the report and the trace of each.
+_listeners = {"told": False, "counted": False}
+
+
+def _heard(name, treatment, function):
+    """The function, whose calls are told and counted if anybody listens."""
+    return _counted(name, _noted(name, treatment, function)) if any(_listeners.values()) else function
+
+
 def _noted(name, treatment, function):
     """The function, which tells its first call."""
-    told = []
+    told = [] if _listeners["told"] else [None]
 
     def run(*args, **kwargs):
         if not told:
-            told.append(_note(f"aten::{name} treatment={treatment}"))
+            told.append(_note(f"{name} treatment={treatment}"))
         return function(*args, **kwargs)
+
+    return run
+
+
+def _counted(name, function):
+    """The function, each of whose calls is counted, those that fail too."""
+    if not _listeners["counted"]:
+        return function
+
+    def run(*args, **kwargs):
+        _begin()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _end(name)
 
     return run
 
@@ -187,7 +212,7 @@ def _function(name, treatment, op, key):
     return recordable(op, _by_backend(op, host)) if treatment == "cudnn" else host
 
 
-def _replace(library, key, table, told):
+def _replace(library, key, table):
     """Puts the functions of a table of treatments under a dispatch key; how many there are."""
     count = 0
     for name, treatment in table.items():
@@ -198,20 +223,19 @@ def _replace(library, key, table, told):
         if treatment == "native":
             continue
         function = _function(name, treatment, op, key)
-        library.impl(name, _noted(name, treatment, function) if told else function, key)
+        library.impl(name, _heard(f"aten::{name}", treatment, function), key)
         count += 1
     return count
 
 
-def _replace_whole(library, told):
+def _replace_whole(library):
     """Puts composite operators that the host computes in one call in the place of their compositions; how many there are."""
     count = 0
     for name in WHOLE_ON_HOST:
         op = _overload(name)
         if not hasattr(op, "_op_dk"):  # this version cannot call the composition beyond a replacement
             continue
-        function = whole_on_host(op)
-        function = _noted(name, "cpu", function) if told else function
+        function = _heard(f"aten::{name}", "cpu", whole_on_host(op))
         for key in ("CUDA", "AutogradCUDA"):
             library.impl(name, function, key)
         count += 1
@@ -251,9 +275,11 @@ def _let_threads_finish():
     time.sleep(0.01)
 
 
-def attach(told, products, by_cudnn):
-    """Replaces the operators; the number that were. `told`: the log gets the first call of each; `products`: who
-    multiplies matrices, auto, library or cpu; `by_cudnn`: whether cuDNN computes what it can."""
+def attach(told, counted, products, by_cudnn):
+    """Replaces the operators; the number that were. `told`: the log gets the first call of each; `counted`: the report or
+    the trace gets all; `products`: who multiplies matrices, auto, library or cpu; `by_cudnn`: whether cuDNN computes what
+    it can."""
+    _listeners.update(told=told, counted=counted)
     _wishes["products"] = products
     _tell_fast_path()
     by_cudnn = by_cudnn and leaves_to_cudnn()
@@ -261,12 +287,12 @@ def attach(told, products, by_cudnn):
     with warnings.catch_warnings():
         # PyTorch warns of replaced kernels; replacing them is what was asked for.
         warnings.simplefilter("ignore")
-        count = _replace(library, "CUDA", treatments(by_cudnn), told)
+        count = _replace(library, "CUDA", treatments(by_cudnn))
         for key in STRUCTURES:
-            count += _replace(library, key, structure_treatments(key), told)
+            count += _replace(library, key, structure_treatments(key))
         attach_extensions()
         if not by_cudnn:
-            count += _replace_whole(library, told)
+            count += _replace_whole(library)
     if not by_cudnn:
         _keep_cudnn_off()
     # The fused attention kernels are missing as well; without them PyTorch takes operators that are replaced above.

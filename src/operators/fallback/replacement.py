@@ -125,7 +125,10 @@ def _join_storages(call):
             size = _span(value) * value.element_size()
             typed = room[offset : offset + size]
             if offset % value.element_size():
-                raise NotImplementedError("gpucompat: views of one storage at unaligned distances")
+                raise NotImplementedError(
+                    "gpucompat: an operator writes to views of one storage that lie at unaligned distances, which have no "
+                    "counterpart on the host; clone() one of them first"
+                )
             typed = typed.view(value.dtype)
             joined[id(value)] = _flags(typed.as_strided(value.size(), value.stride()), value)
     for key, (host, value) in list(call.copies.items()):
@@ -360,4 +363,6 @@ def _original(alias, arguments, by_name, args, kwargs):
     for name, value in kwargs.items():
         if by_name[name].alias & alias:
             return value
-    raise RuntimeError("gpucompat: a result aliases no argument")
+    raise RuntimeError(
+        "gpucompat: an operator returned an argument that its schema does not name; please report this line and the operator"
+    )
