@@ -9,8 +9,9 @@ usage: check-docs.py [--run] [--shim FILE] [--simgpu DIR] [--python FILE] [--com
 * each variable that is named exists: in src/config.rs, or in scripts/;
 * each command line names files of the sources that exist, and options that the command's --help knows.
 
-With --run, blocks of commands after a line `<!--run-->` are run on the simulated GPU, in the root of the sources, with
-`python` being --python, `gpucompat` being --command, and /path/to/ the folder of --shim. Each must end with status 0.
+With --run, blocks of commands after a line `<!--run-->` are run on the simulated GPU, in a folder that holds what the root
+of the sources holds and an `app.py`, with `python` being --python, `gpucompat` being --command, and /path/to/ the folder of
+--shim. Each must end with status 0.
 """
 
 import argparse
@@ -180,20 +181,26 @@ def helper(launcher):
 def run_marked(page, text, options):
     runtime = next(options.simgpu.glob("libcudart.so.*"))
     with tempfile.TemporaryDirectory() as folder:
-        for name, target in (("python", options.python), ("gpucompat", options.command)):
+        for name, target in (("python", options.python), ("python3", options.python), ("gpucompat", options.command)):
             if target:
                 # A script and not a link: Python finds its environment by the path that it is called by.
                 (Path(folder) / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(target))} "$@"\n')
                 (Path(folder) / name).chmod(0o755)
+        sources = Path(folder) / "sources"
+        sources.mkdir()
+        for entry in ROOT.iterdir():
+            (sources / entry.name).symlink_to(entry)
+        (sources / "app.py").symlink_to(ROOT / "examples/linear.py")
         environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(options.simgpu)}
         for block in (block for block, marked in blocks(text) if marked):
             lines = "\n".join(block).replace("/path/to/", f"{options.shim.parent}/")
             # The simulator's runtime stands behind the library, as an installed driver's would.
             lines = re.sub(r"LD_PRELOAD=(\S+)", rf'LD_PRELOAD="\1 {runtime}"', lines)
-            environment_of_block = {**environment, "LD_PRELOAD": str(runtime)} if "gpucompat run" in lines else environment
-            done = subprocess.run(["bash", "-e", "-c", lines], cwd=ROOT, env=environment_of_block, capture_output=True,
+            by_command = "gpucompat " in lines
+            environment_of_block = {**environment, "LD_PRELOAD": str(runtime)} if by_command else environment
+            done = subprocess.run(["bash", "-e", "-c", lines], cwd=sources, env=environment_of_block, capture_output=True,
                                   text=True, timeout=600)
-            print(f"ran: {lines.splitlines()[0]}")
+            print("ran:", "; ".join(block))
             if done.returncode:
                 complain(page, f"status {done.returncode} of\n{lines}\n{done.stdout}{done.stderr}")
 

@@ -120,8 +120,8 @@ stage_tools() {
     build_simgpu
     local python
     python=$(venv "$TORCH_DEFAULT")
-    "$python" -c 'import selenium' 2>/dev/null ||
-        "$python" -m pip install --progress-bar off selenium==4.27.1 >&2 || die "pip install selenium failed"
+    "$python" -c 'import selenium, jsonschema' 2>/dev/null ||
+        "$python" -m pip install --progress-bar off selenium==4.27.1 jsonschema==4.23.0 >&2 || die "pip install failed"
     cd "$ROOT"
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_AUDIT=$AUDIT GPU_COMPAT_LAUNCHER=$LAUNCHER GPU_COMPAT_SIMGPU=$SIMGPU \
         GPU_COMPAT_TORCH_SITE=$(echo "${python%/bin/python}"/lib/python3*/site-packages) \

@@ -2,10 +2,14 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import time
 
+import jsonschema
 import pytest
+
+SCHEMA = json.loads((pathlib.Path(__file__).parents[2] / "docs/report.schema.json").read_text())
 
 ADDS = """
 import torch
@@ -20,7 +24,9 @@ def report_of(on_simgpu, tmp_path, script, **environment):
     path = tmp_path / "report.json"
     result = on_simgpu(script, GPU_COMPAT_STATS=str(path), **environment)
     assert result.status == 0, result
-    return json.loads(path.read_text()), result
+    report = json.loads(path.read_text())
+    jsonschema.validate(report, SCHEMA)
+    return report, result
 
 
 def row(report, name):

@@ -94,3 +94,24 @@ fn the_page_stands_alone_and_escapes_what_it_shows() {
         assert!(text.contains(&format!("width=\"{width}\"")), "{width}: {text}");
     }
 }
+
+#[test]
+fn the_table_looks_like_this() {
+    let rows = vec![
+        row("aten::addmm", 40, [0.0001, 0.0334, 0.0], [0, 2 << 20]),
+        row("aten::relu", 20, [0.0, 0.00177, 0.000_059], [0, 1 << 10]),
+    ];
+    let text = table::table(&report("host", rows));
+    let expected = "\
+gpucompat: report of process 42, 1.50 s
+  operators  compat  probe_passed (device=0 sm=120)
+  memory     host
+  served     60 operators and 0 library calls in 35.33 ms: copies in 100.0 µs, computing 35.17 ms, copies out 59.0 µs
+  moved      0 B in, 2.0 MiB out; peak host memory 0 B
+
+  name                                             calls       time    copy in    compute   copy out   bytes in  bytes out
+  aten::addmm                                         40   33.50 ms   100.0 µs   33.40 ms     0.0 µs        0 B    2.0 MiB
+  aten::relu                                          20    1.83 ms     0.0 µs    1.77 ms    59.0 µs        0 B    1.0 KiB
+";
+    assert_eq!(text, expected, "{text}");
+}
