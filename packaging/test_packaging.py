@@ -121,7 +121,7 @@ def test_the_wheel_states_the_glibc_that_its_files_need(wheel, built):
 
 def test_auditwheel_agrees_with_the_tag(wheel, tmp_path):
     _run(sys.executable, "-m", "venv", tmp_path / "v")
-    pip = subprocess.run([tmp_path / "v/bin/pip", "install", "-q", "auditwheel"], capture_output=True, text=True)
+    pip = subprocess.run([tmp_path / "v/bin/pip", "install", "-q", "auditwheel==6.2.0"], capture_output=True, text=True)
     if pip.returncode:
         pytest.skip("auditwheel cannot be installed here")
     said = " ".join(_run(tmp_path / "v/bin/auditwheel", "show", wheel).stdout.split())
@@ -297,7 +297,7 @@ def test_uninstalling_leaves_nothing(wheel, tmp_path):
 
 @pytest.fixture
 def prefix(tmp_path):
-    return tmp_path / "a prefix with blanks"
+    return tmp_path / "prefix"
 
 
 def install(prefix, *more, **how):
@@ -312,6 +312,7 @@ def test_installed_and_removed_again_nothing_is_left(built, prefix):
                  "share/man/man1/gpucompat.1", "share/doc/gpucompat/README.md", "share/doc/gpucompat/docs/environment.md"):
         assert name in files
     assert _run(prefix / "bin/gpucompat", "--version").stdout.startswith("gpucompat ")
+    assert "libgpucompat.so" in _run(prefix / "bin/gpucompat", "run", "--", "sh", "-c", "cat /proc/self/maps").stdout
     assert (prefix / "share/man/man1/gpucompat.1").read_text() == _run(built / "gpucompat", "man").stdout
     install(prefix, "--from", built)
     assert _files(prefix) == files, "a second time is an update"
@@ -346,10 +347,25 @@ def test_files_of_an_older_version_go_with_the_update(built, prefix):
 
 
 def test_a_package_is_staged_in_a_folder_that_stands_for_the_root(built, tmp_path):
-    install("/usr", "--destdir", tmp_path, "--from", built)
-    assert (tmp_path / "usr/bin/gpucompat").is_file()
-    install("/usr", "--destdir", tmp_path, "--uninstall")
-    assert _files(tmp_path) == {"usr"}
+    root = tmp_path / "a root with blanks"
+    root.mkdir()
+    install("/usr", "--destdir", root, "--from", built)
+    assert (root / "usr/bin/gpucompat").is_file()
+    install("/usr", "--destdir", root, "--uninstall")
+    assert _files(root) == {"usr"}
+
+
+def test_what_is_installed_is_for_all_users(built, prefix):
+    _run("bash", "-c", f"umask 077; exec bash '{INSTALL}' --prefix '{prefix}' --from '{built}'")
+    for name in _files(prefix):
+        mode = (prefix / name).stat().st_mode
+        assert mode & 0o044 == 0o044 and (not (prefix / name).is_dir() or mode & 0o011 == 0o011), (name, oct(mode))
+
+
+def test_a_prefix_that_cannot_be_preloaded_from_is_refused(built, tmp_path):
+    for name in ("with blanks", "with:colon"):
+        done = install(tmp_path / name, "--from", built, status=1)
+        assert "cannot preload" in done.stderr and not (tmp_path / name).exists(), done
 
 
 def test_help_and_wrong_options(tmp_path):

@@ -17,6 +17,7 @@ from setuptools.command.build import build
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 from setuptools.command.egg_info import egg_info
+from setuptools.command.sdist import sdist
 from setuptools.errors import ExecError, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,8 +53,9 @@ def built_files() -> List[Path]:
     if prebuilt:
         folder = Path(prebuilt)
     else:
-        folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-        command = ["cargo", "build", "--release", "--locked"]
+        target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+        folder = target / "release"
+        command = ["cargo", "build", "--release", "--locked", "--target-dir", str(target)]
         for crate in CRATES:
             command += ["-p", crate]
         try:
@@ -118,6 +120,13 @@ class EditableWheel(editable_wheel):
 
     def run(self):
         raise SetupError("gpucompat cannot be installed as editable, its sources hold no built files: use `pip install .`")
+
+
+class Sdist(sdist):
+    """Refused: a source distribution would hold this folder, and not what cargo builds."""
+
+    def run(self):
+        raise SetupError("gpucompat has no source distribution: use `pip wheel .` in a clone of its sources")
 
 
 class BdistWheel(bdist_wheel):

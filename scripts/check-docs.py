@@ -214,6 +214,8 @@ def main():
     parser.add_argument("--python", type=Path, default=None, help="a Python with torch")
     parser.add_argument("--command", type=Path, default=release / "gpucompat", help="the built launcher")
     options = parser.parse_args()
+    if not options.command.is_file():
+        sys.exit(f"{options.command} is not there: cargo build --release -p gpucompat-launcher")
     helps = helper(options.command)
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

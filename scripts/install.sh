@@ -16,7 +16,10 @@ Installs into the prefix
 
   --prefix DIR     where (default /usr/local)
   --destdir DIR    a folder that stands for / while a package is made
-  --from DIR       a folder with gpucompat, libgpucompat.so and libgpucompat_audit.so; without it they are built
+  --from DIR       a folder with gpucompat, libgpucompat.so and libgpucompat_audit.so; without it they are built, by
+                   cargo, and as root what that needs of Debian's packages is installed. To build as yourself:
+                   cargo build --release -p gpucompat -p gpucompat-audit -p gpucompat-launcher
+                   sudo scripts/install.sh --from target/release
   --uninstall      removes the files of the manifest, and the folders that were made for them and are empty
 
 A file that is in the way and was not installed by this script is left as it is, and nothing is installed.
@@ -52,7 +55,8 @@ make_folder() {
 # remove_all: what the manifest lists, then its folders that are empty, innermost first.
 remove_all() {
     local files folders row
-    files=$(listed file)
+    # The manifest goes last: until then, whatever was stopped half-way can be gone through again.
+    files=$(listed file | grep -vxF "$MANIFEST"; printf '%s\n' "$MANIFEST")
     folders=$(listed folder | sort -r)
     while IFS= read -r row; do [ -z "$row" ] || rm -f "$BASE/$row"; done <<<"$files"
     while IFS= read -r row; do [ -z "$row" ] || rmdir "$BASE/$row" 2>/dev/null || true; done <<<"$folders"
@@ -68,11 +72,12 @@ remove_obsolete() {
 
 install_all() {
     local from=$1 row targets known folders manual
+    umask 022 # for other users as well
     if [ -z "$from" ]; then
         need_build_tools
         say "building gpucompat"
         (cd "$ROOT" && cargo build --release --locked -p gpucompat -p gpucompat-audit -p gpucompat-launcher)
-        from=${CARGO_TARGET_DIR:-$ROOT/target}/release
+        from=$(cd "$ROOT" && realpath "${CARGO_TARGET_DIR:-target}")/release
     fi
     for row in gpucompat libgpucompat.so libgpucompat_audit.so; do
         [ -f "$from/$row" ] || die "$from/$row is not there"
@@ -123,6 +128,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $PREFIX in /*) ;; *) die "--prefix wants an absolute path, not $PREFIX" ;; esac
+case $PREFIX in *[[:space:]:]*) die "the dynamic linker cannot preload from a path with blanks or colons: $PREFIX" ;; esac
 BASE=${DESTDIR%/}${PREFIX%/}
 
 if [ -n "$uninstall" ]; then

@@ -124,13 +124,14 @@ stage_tools() {
         "$python" -m pip install --progress-bar off selenium==4.27.1 jsonschema==4.23.0 >&2 || die "pip install failed"
     cd "$ROOT"
     GPU_COMPAT_SHIM=$SHIM GPU_COMPAT_AUDIT=$AUDIT GPU_COMPAT_LAUNCHER=$LAUNCHER GPU_COMPAT_SIMGPU=$SIMGPU \
-        GPU_COMPAT_TORCH_SITE=$(echo "${python%/bin/python}"/lib/python3*/site-packages) \
+        GPU_COMPAT_TORCH_SITE=${GPU_COMPAT_TORCH_SITE:-$(echo "${python%/bin/python}"/lib/python3*/site-packages)} \
         "$python" -m pytest -q -p no:cacheprovider shim-tests/tools packaging
     python3 scripts/check-docs.py --run --python "$python"
 }
 
 stage_docs() {
     need_build_tools
+    build_shim
     cd "$ROOT"
     bash scripts/gen-docs.sh --check
     python3 scripts/check-docs.py

@@ -54,7 +54,8 @@ pub const VARIABLES: &[Variable] = &[
         values: "1, or a file's path that ends in .json or .html",
         default: "unset: no report",
         doc: "What was served, how long it took and how much was moved: when the process ends by exit, as a table on standard \
-              error, or in this file (written anew with mode 0600, links not followed; %p becomes the process's number).",
+              error, or in this file (put in its place with mode 0600, no link followed). It holds the command line. %p in the \
+              file's name becomes the process's number; a process whose file another has written meanwhile adds its own.",
     },
     Variable {
         name: "GPU_COMPAT_TRACE",
@@ -262,9 +263,9 @@ impl Config {
             force,
             min_sm: number("GPU_COMPAT_MIN_SM", lookup, &mut complaints).unwrap_or(120),
             debug: flag("GPU_COMPAT_DEBUG", lookup, &mut complaints).unwrap_or(false),
-            log_file: lookup("GPU_COMPAT_LOG").filter(|path| !path.is_empty()),
+            log_file: file("GPU_COMPAT_LOG", lookup),
             stats: stats("GPU_COMPAT_STATS", lookup, &mut complaints),
-            trace: lookup("GPU_COMPAT_TRACE").filter(|path| !path.is_empty()),
+            trace: file("GPU_COMPAT_TRACE", lookup),
             quiet: flag("GPU_COMPAT_QUIET", lookup, &mut complaints).unwrap_or(false),
             threads: number("GPU_COMPAT_THREADS", lookup, &mut complaints)
                 .filter(|&threads| threads > 0)
@@ -313,6 +314,12 @@ fn flag(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>, complaints: &mut 
     }
 }
 
+/// A file's path, made absolute: the program may go to another folder.
+fn file(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<OsString> {
+    let path = lookup(name).filter(|path| !path.is_empty())?;
+    Some(std::path::absolute(&path).map_or(path, Into::into))
+}
+
 fn stats(
     name: &str,
     lookup: &dyn Fn(&str) -> Option<OsString>,
@@ -323,8 +330,8 @@ fn stats(
     match (value.to_string_lossy().trim(), ending.as_deref()) {
         ("" | "0", _) => None,
         ("1", _) => Some(Stats::Table),
-        (_, Some("json")) => Some(Stats::Json(value)),
-        (_, Some("html")) => Some(Stats::Html(value)),
+        (_, Some("json")) => file(name, lookup).map(Stats::Json),
+        (_, Some("html")) => file(name, lookup).map(Stats::Html),
         (other, _) => {
             complaints.push(format!(
                 "{name}={other:?} is neither 1 nor a .json or .html file and is treated as unset"
@@ -422,11 +429,11 @@ mod tests {
         assert_eq!(parse(&[]).stats, None);
         assert_eq!(parse(&[("GPU_COMPAT_STATS", "0")]).stats, None);
         assert_eq!(parse(&[("GPU_COMPAT_STATS", "1")]).stats, Some(Stats::Table));
-        assert_eq!(
-            parse(&[("GPU_COMPAT_STATS", "a b/r.JSON")]).stats,
-            Some(Stats::Json("a b/r.JSON".into()))
-        );
-        assert_eq!(parse(&[("GPU_COMPAT_STATS", "r.html")]).stats, Some(Stats::Html("r.html".into())));
+        let here = std::env::current_dir().unwrap();
+        let json = Some(Stats::Json(here.join("a b/r.JSON").into()));
+        assert_eq!(parse(&[("GPU_COMPAT_STATS", "a b/r.JSON")]).stats, json);
+        assert_eq!(parse(&[("GPU_COMPAT_STATS", "/r.html")]).stats, Some(Stats::Html("/r.html".into())));
+        assert_eq!(parse(&[("GPU_COMPAT_TRACE", "t.json")]).trace, Some(here.join("t.json").into()));
         let odd = parse(&[("GPU_COMPAT_STATS", "yes")]);
         assert_eq!((odd.stats, odd.complaints.len()), (None, 1));
     }

@@ -76,7 +76,7 @@ pub fn config_complaints() {
 
 fn to_file(line: &str) {
     if let Some(path) = &config().log_file {
-        platform::append_to_file(path, line);
+        let _ = platform::append_to_file(path, line);
     }
 }
 

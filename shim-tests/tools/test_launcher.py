@@ -288,6 +288,11 @@ settings    GPU_COMPAT_THREADS=2
 """
 
 
+def test_a_report_of_an_unknown_kind_is_refused_before_the_program_runs():
+    result = launch("run", "--library", SHIM, "--stats=r.txt", "--", "echo", "ran")
+    assert result.returncode == 125 and ".json or .html" in result.stderr and result.stdout == "", result
+
+
 def test_usage_errors_and_the_manual_page():
     assert launch("run", "--force", "--off", "--", "true").returncode == 2
     assert launch("run", "true").returncode == 2

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -41,7 +42,7 @@ def test_the_table_goes_to_standard_error_alone(on_simgpu):
     result = on_simgpu(ADDS, GPU_COMPAT_STATS="1")
     assert result.status == 0 and result.out == "4000.0\n", result
     table = result.err[result.err.index("gpucompat: report of process"):]
-    assert "operators  compat" in table and "aten::add.Tensor" in table and "peak host memory" in table, result
+    assert "operators          compat" in table and "aten::add.Tensor" in table and "peak host memory" in table, result
     line = next(line for line in table.splitlines() if "aten::add.Tensor" in line)
     assert line.split()[1] == "3", line
 
@@ -108,7 +109,80 @@ def test_processes_have_files_of_their_own_by_number(on_simgpu, tmp_path):
     assert report["pid"] == int(result.out.split()[-1])
 
 
+def test_what_another_process_has_written_is_not_overwritten(on_simgpu, tmp_path):
+    """Children, forked and executed, write beside their parent, whoever ends first."""
+    path, trace = tmp_path / "report.json", tmp_path / "trace.json"
+    script = """
+    import os, subprocess, sys
+    child = os.fork()
+    import torch
+    (torch.ones(10, device="cuda") + 1).sum().item()
+    if child:
+        os.wait()
+        if len(sys.argv) == 1:
+            subprocess.run([sys.executable, "-c", "import torch; (torch.ones(5, device='cuda') * 2).sum().item()"], check=True)
+    """
+    result = on_simgpu(script, GPU_COMPAT_STATS=str(path), GPU_COMPAT_TRACE=str(trace))
+    assert result.status == 0, result
+    reports = [json.loads(file.read_text()) for file in tmp_path.glob("report*.json")]
+    assert len(reports) == 3 and len({report["pid"] for report in reports}) == 3
+    assert sorted("aten::mul.Tensor" in str(report["rows"]) for report in reports) == [False, False, True]
+    traces = list(tmp_path.glob("trace*.json"))
+    assert len(traces) == 3 and all(len({event["pid"] for event in events_of(file)}) == 1 for file in traces)
+    # A later run takes the place of an earlier one.
+    report_of(on_simgpu, tmp_path, ADDS)
+    assert len(list(tmp_path.glob("report*.json"))) == 3
+
+
+def test_relative_names_are_meant_from_where_the_program_began(on_simgpu, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script = f"import os; os.chdir({str(elsewhere)!r})" + ADDS
+    name = os.path.relpath(tmp_path / "r.json")
+    assert on_simgpu(script, GPU_COMPAT_STATS=name, GPU_COMPAT_TRACE=name.replace("r.json", "t.json")).status == 0
+    assert (tmp_path / "r.json").exists() and (tmp_path / "t.json").exists() and not any(elsewhere.iterdir())
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_does_not_hang(on_simgpu, tmp_path):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    result = on_simgpu(ADDS, GPU_COMPAT_STATS=str(pipe), GPU_COMPAT_LOG=str(pipe))
+    assert result.status == 0 and "could not be written" in result.err, result
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe.json"]
+
+
+def test_replays_of_a_graph_count_and_its_recording_does_not(on_simgpu, tmp_path):
+    script = """
+    import torch
+    x = torch.ones(1000, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = torch.atan(x)
+    for _ in range(7):
+        graph.replay()
+    print(y.sum().item())
+    """
+    report, _ = report_of(on_simgpu, tmp_path, script, GPU_COMPAT_MEMORY="device")
+    atan = row(report, "aten::atan")
+    assert atan["calls"] == 7 and atan["bytes_in"] == 7 * 4000, atan
+
+
+def test_products_that_gpucompat_measures_are_not_the_programs(on_simgpu, tmp_path):
+    script = """
+    import torch
+    a = torch.ones(300, 300, device="cuda")
+    print(torch.mm(a, a).sum().item())
+    """
+    report, _ = report_of(on_simgpu, tmp_path, script, GPU_COMPAT_MEMORY="device")
+    counted = {row["name"]: row["calls"] for row in report["rows"]}
+    assert counted["aten::mm"] == 1 and counted.get("cublasSgemm_v2", 0) <= 1, counted
+    assert counted["aten::fill_.Scalar"] == 1, counted
+
+
 def test_files_are_private_and_links_are_not_followed(on_simgpu, tmp_path):
+    report_of(on_simgpu, tmp_path, ADDS)
+    assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "report.json").chmod(0o666)
     report_of(on_simgpu, tmp_path, ADDS)
     assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o600
     target, link = tmp_path / "precious", tmp_path / "link.json"
@@ -176,13 +250,13 @@ def browser():
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
+    options.binary_location = shutil.which("chromium")
     for argument in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
                      "disable-background-networking", "disable-component-update", "window-size=1200,900"):
         options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # The browser's libraries are not to be replaced.
-    service = webdriver.ChromeService("/usr/bin/chromedriver", env={"PATH": os.environ["PATH"]})
+    service = webdriver.ChromeService(shutil.which("chromedriver"), env={"PATH": os.environ["PATH"]})
     driver = webdriver.Chrome(options=options, service=service)
     yield driver
     driver.quit()

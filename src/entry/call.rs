@@ -105,7 +105,7 @@ impl Call {
         let bytes_out = transfer.bytes_to_write();
         let compute = move |transfer: Transfer| {
             let started = std::time::Instant::now();
-            observe::begin();
+            let open = observe::Open::begin();
             let call = Call { transfer, pointer_mode };
             let outcome = body(&call, &problem).and_then(|served| {
                 if call.transfer.is_complete() { Ok(served) } else { Err(Error::Internal) }
@@ -113,12 +113,11 @@ impl Call {
             match outcome {
                 Ok(served) => {
                     let served = Served { bytes_in, bytes_out, ..served };
-                    served.counted(name);
+                    served.counted(open, name);
                     line.served(&served, started.elapsed());
                     Ok(())
                 }
                 Err(error) => {
-                    observe::discard();
                     line.failed_later(error);
                     Err(error)
                 }

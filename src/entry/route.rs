@@ -19,7 +19,7 @@ use crate::native::find::{Event, Slot};
 use crate::native::inside::{calling_native, inside_native};
 use crate::native::real::clear_missing_kernel_error;
 use crate::observe;
-use crate::policy::learn::{any_lesson, learn, learned};
+use crate::policy::learn::{any_lesson, learn, learned, say_active};
 use crate::policy::verdict::{Mode, Reason, Verdict, forced_off, is_suspect, native_everywhere, verdict};
 
 /// What stands for the engine's kernel before it is known.
@@ -77,11 +77,11 @@ pub struct Served {
 }
 
 impl Served {
-    /// Ends the call that [`observe::begin`] began.
-    pub fn counted(&self, name: &str) {
-        observe::moved(observe::Copy::In, self.bytes_in);
-        observe::moved(observe::Copy::Out, self.bytes_out);
-        observe::end(observe::Kind::Library, name, &self.what);
+    /// Ends the call for the report and the trace.
+    pub fn counted(&self, open: observe::Open, name: &str) {
+        observe::moved(observe::Way::In, self.bytes_in);
+        observe::moved(observe::Way::Out, self.bytes_out);
+        open.end(observe::Kind::Library, name, &self.what);
     }
 
     /// A call that had nothing to compute: a size of zero.
@@ -226,6 +226,8 @@ fn after_native_failure(
         Ok(()) => {
             if plain {
                 learn(slot, types(), status);
+            } else {
+                say_active(slot, Reason::LearnedFailure(status));
             }
             SUCCESS
         }
@@ -245,11 +247,12 @@ fn serve_logged(
     let started = Instant::now();
     let line = Line { name: slot.name(), reason };
     CURRENT.set(line);
-    observe::begin();
+    let open = observe::Open::begin();
     let outcome = guard(slot.name(), serve);
-    match &outcome {
-        Ok(served) if served.kernel != LATER => served.counted(line.name),
-        _ => observe::discard(),
+    if let Ok(served) = &outcome
+        && served.kernel != LATER
+    {
+        served.counted(open, line.name);
     }
     if log::debug_enabled() {
         match &outcome {

@@ -83,6 +83,8 @@ pub enum Refusal {
         /// The character in it that separates paths there.
         separator: char,
     },
+    /// A report of a kind that there is none of.
+    ReportKind(PathBuf),
     /// The system does not say where something is.
     Io(io::Error),
 }
@@ -116,6 +118,9 @@ impl fmt::Display for Refusal {
                  folder without spaces and colons in its path",
                 path.display()
             ),
+            Refusal::ReportKind(path) => {
+                write!(f, "--stats={}: a report's name ends in .json or .html", path.display())
+            }
             Refusal::Io(error) => write!(f, "{error}"),
         }
     }
@@ -216,6 +221,13 @@ fn plan<'a>(
     variables.extend(
         flags.iter().filter(|(given, ..)| *given).map(|(_, name, value)| (*name, OsString::from(value))),
     );
+    if let Some(Some(report)) = &arguments.stats
+        && !report
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("json") || ending.eq_ignore_ascii_case("html"))
+    {
+        return Err(Refusal::ReportKind(report.clone()));
+    }
     let files = [
         (arguments.log.as_ref(), "GPU_COMPAT_LOG"),
         (arguments.stats.as_ref().and_then(Option::as_ref), "GPU_COMPAT_STATS"),
@@ -335,9 +347,9 @@ mod tests {
         }
         assert!(set.contains(&("GPU_COMPAT_LOG", "/l".to_owned())));
         assert!(set.contains(&("GPU_COMPAT_TRACE", "/t".to_owned())));
-        let set = variables(&["--off", "--stats=/s", "--", "p"], &[]);
+        let set = variables(&["--off", "--stats=/s.json", "--", "p"], &[]);
         assert!(set.contains(&("FORCE_GPU_COMPAT_PATCHES", "0".to_owned())));
-        assert!(set.contains(&("GPU_COMPAT_STATS", "/s".to_owned())));
+        assert!(set.contains(&("GPU_COMPAT_STATS", "/s.json".to_owned())));
     }
 
     #[test]

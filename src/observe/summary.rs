@@ -4,19 +4,19 @@
 //! GPU writes nothing, nor does one that ends by a signal or `_exit`. A forked child begins anew, and writes, if it ends by
 //! `exit`, a report of its own beside its parent's.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use gpucompat_report::{Kind, Report, Row, SCHEMA, Verdict, page, table};
-use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use super::Ended;
+use super::files::{note_outcome, own_file};
+use super::per_process::PerProcess;
 use super::timeline::Timeline;
 use crate::boundary::panic::guard;
 use crate::config::{Stats, config};
-use crate::log;
 use crate::platform;
 
 /// How long the end of the process waits for a thread that is just counting a call.
@@ -24,34 +24,31 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What was counted so far.
 struct Counted {
-    process: u32,
     began: Instant,
     started: f64,
     rows: [FxHashMap<String, Row>; 2],
     timeline: Timeline,
     verdicts: Vec<Verdict>,
     memory: &'static str,
-    /// A forked child's: its name has the child's number.
-    forked: bool,
 }
 
-static COUNTED: Mutex<Option<Counted>> = Mutex::new(None);
+static COUNTED: PerProcess<Counted> = PerProcess::new();
 
-impl Counted {
-    fn new(process: u32, forked: bool) -> Counted {
+impl Default for Counted {
+    fn default() -> Counted {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Counted {
-            process,
             began: Instant::now(),
             started: started.as_secs_f64(),
             rows: Default::default(),
             timeline: Timeline::default(),
             verdicts: Vec::new(),
             memory: "",
-            forked,
         }
     }
+}
 
+impl Counted {
     fn report(&self) -> Report {
         let seconds = |row: &Row| row.seconds();
         let mut rows: Vec<Row> = self.rows.iter().flat_map(|rows| rows.values().cloned()).collect();
@@ -59,7 +56,7 @@ impl Counted {
         Report {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: self.process,
+            pid: std::process::id(),
             command: platform::command_line(),
             started: self.started,
             seconds: self.began.elapsed().as_secs_f64(),
@@ -72,20 +69,14 @@ impl Counted {
     }
 }
 
-/// Changes what was counted; begins it, for this process, at the first time.
+/// Changes what was counted.
 fn counted(change: impl FnOnce(&mut Counted)) {
-    let process = std::process::id();
-    let mut guard = COUNTED.lock();
-    let known = guard.as_ref().map(|counted| counted.process);
-    if known != Some(process) {
-        *guard = Some(Counted::new(process, known.is_some()));
-        if known.is_none() {
-            platform::at_exit(finish);
-        }
+    /// A forked child inherits the handler, and this.
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        platform::at_exit(finish);
     }
-    if let Some(counted) = guard.as_mut() {
-        change(counted);
-    }
+    change(&mut COUNTED.get().lock());
 }
 
 /// A served call.
@@ -116,7 +107,13 @@ fn empty(kind: Kind, name: &str) -> Row {
 pub fn verdict(library: &str, device: &str, mode: &str, reason: &str) {
     if config().stats.is_some() {
         let [library, device, mode, reason] = [library, device, mode, reason].map(str::to_owned);
-        counted(|counted| counted.verdicts.push(Verdict { library, device, mode, reason }));
+        let verdict = Verdict { library, device, mode, reason };
+        counted(|counted| {
+            // One that is not remembered is reached again at each call.
+            if !counted.verdicts.contains(&verdict) {
+                counted.verdicts.push(verdict);
+            }
+        });
     }
 }
 
@@ -131,63 +128,23 @@ pub fn memory(place: &'static str) {
 extern "C" fn finish() {
     let _ = guard("report", || {
         if let Some(stats) = &config().stats
-            && let Some(counted) = COUNTED.try_lock_for(PATIENCE)
-            && let Some(counted) = counted.as_ref()
-            && counted.process == std::process::id()
+            && let Some(counted) = COUNTED.known()
+            && let Some(counted) = counted.try_lock_for(PATIENCE)
         {
-            tell(stats, counted);
+            tell(stats, &counted.report());
         }
         Ok(())
     });
 }
 
-fn tell(stats: &Stats, counted: &Counted) {
-    let report = counted.report();
-    let name = |path: &OsStr| file_name(path, counted.process, counted.forked);
+fn tell(stats: &Stats, report: &Report) {
+    let put = |path: &OsStr, text: &str| {
+        let path = own_file(path);
+        note_outcome(&path, platform::write_file(&path, text));
+    };
     match stats {
-        Stats::Table => platform::write_stderr(&table::table(&report)),
-        Stats::Json(path) => written(path, platform::write_file(&name(path), &report.to_json())),
-        Stats::Html(path) => written(path, platform::write_file(&name(path), &page::page(&report))),
-    }
-}
-
-/// Warns if a file that was asked for could not be written.
-pub(super) fn written(path: &OsStr, outcome: std::io::Result<()>) {
-    if let Err(error) = outcome {
-        log::warn_once(format_args!(
-            "{} could not be written: {error}; the report or trace is lost; name a file in a folder that this user may write, \
-             which is no symbolic link",
-            path.to_string_lossy()
-        ));
-    }
-}
-
-/// The file of a process: `%p` is its number; a forked child's file whose name has none gets it before the ending, so that
-/// it does not take its parent's place.
-pub(super) fn file_name(path: &OsStr, process: u32, forked: bool) -> OsString {
-    let (bytes, number) = (path.as_bytes(), process.to_string());
-    if let Some(at) = bytes.windows(2).position(|pair| pair == b"%p") {
-        return OsString::from_vec([&bytes[..at], number.as_bytes(), &bytes[at + 2..]].concat());
-    }
-    if !forked {
-        return path.to_owned();
-    }
-    let file = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-    let dot = bytes.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > file).unwrap_or(bytes.len());
-    OsString::from_vec([&bytes[..dot], b".", number.as_bytes(), &bytes[dot..]].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_process_has_a_file_of_its_own() {
-        let name = |path: &str, forked| file_name(OsStr::new(path), 7, forked).into_string().unwrap();
-        assert_eq!(name("a.d/report.json", false), "a.d/report.json");
-        assert_eq!(name("a.d/report.json", true), "a.d/report.7.json");
-        assert_eq!(name("a.d/report", true), "a.d/report.7");
-        assert_eq!(name("a/%p.html", false), "a/7.html");
-        assert_eq!(name("a/%p.html", true), "a/7.html");
+        Stats::Table => platform::write_stderr(&table::table(report)),
+        Stats::Json(path) => put(path, &report.to_json()),
+        Stats::Html(path) => put(path, &page::page(report)),
     }
 }

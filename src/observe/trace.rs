@@ -2,15 +2,17 @@
 //! events, in microseconds since 1970. The array is not closed, which the format allows: the process may end at any moment.
 //! Source: "Trace Event Format", <https://chromium.googlesource.com/catapult>.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use gpucompat_report::json_text;
-use parking_lot::Mutex;
 
 use super::Ended;
-use super::summary::{file_name, written};
+use super::files::{note_outcome, own_file};
+use super::per_process::PerProcess;
 use crate::boundary::panic::guard;
 use crate::config::config;
 use crate::platform;
@@ -21,14 +23,14 @@ const FULL: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Events that are not written yet.
+#[derive(Default)]
 struct Pending {
-    process: u32,
-    forked: bool,
     text: String,
-    begun: bool,
+    /// Where the first ones were written.
+    file: Option<OsString>,
 }
 
-static PENDING: Mutex<Option<Pending>> = Mutex::new(None);
+static PENDING: PerProcess<Pending> = PerProcess::new();
 
 /// Microseconds since 1970.
 fn microseconds(at: Instant) -> f64 {
@@ -42,16 +44,13 @@ fn microseconds(at: Instant) -> f64 {
 
 /// Notes a call and its copies.
 pub(super) fn write(ended: &Ended<'_>) {
-    let process = std::process::id();
-    let mut guard = PENDING.lock();
-    let known = guard.as_ref().map(|pending| pending.process);
-    if known != Some(process) {
-        *guard = Some(Pending { process, forked: known.is_some(), text: String::new(), begun: false });
-        if known.is_none() {
-            platform::at_exit(finish);
-        }
+    /// A forked child inherits the handler, and this.
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        platform::at_exit(finish);
     }
-    let Some(pending) = guard.as_mut() else { return };
+    let mut pending = PENDING.get().lock();
+    let process = std::process::id();
     let thread = platform::thread_number();
     let mut event = |name: &str, category: &str, started: Instant, took: Duration, what: &str| {
         let (at, duration) = (microseconds(started), took.as_secs_f64() * 1e6);
@@ -67,33 +66,33 @@ pub(super) fn write(ended: &Ended<'_>) {
     let what = format!("{} bytes_in={bytes_in} bytes_out={bytes_out}", ended.what);
     event(ended.name, ended.kind.name(), ended.frame.started, ended.took, what.trim_start());
     for span in &ended.frame.spans {
-        event(span.copy.name(), "copy", span.started, span.took, ended.name);
+        event(span.way.name(), "copy", span.started, span.took, ended.name);
     }
     if pending.text.len() >= FULL {
-        flush(pending);
+        flush(&mut pending);
     }
 }
 
 fn flush(pending: &mut Pending) {
     let Some(path) = &config().trace else { return };
-    let path = file_name(path, pending.process, pending.forked);
     let text = std::mem::take(&mut pending.text);
-    if pending.begun {
-        platform::append_to_file(&path, &text);
+    let fresh = pending.file.is_none();
+    let file = pending.file.get_or_insert_with(|| own_file(path));
+    let outcome = if fresh {
+        platform::write_file(file, &format!("[\n{text}"))
     } else {
-        pending.begun = true;
-        written(&path, platform::write_file(&path, &format!("[\n{text}")));
-    }
+        platform::append_to_file(file, &text)
+    };
+    note_outcome(file, outcome);
 }
 
 /// The end of the process.
 extern "C" fn finish() {
     let _ = guard("trace", || {
-        if let Some(mut pending) = PENDING.try_lock_for(PATIENCE)
-            && let Some(pending) = pending.as_mut()
-            && pending.process == std::process::id()
+        if let Some(pending) = PENDING.known()
+            && let Some(mut pending) = pending.try_lock_for(PATIENCE)
         {
-            flush(pending);
+            flush(&mut pending);
         }
         Ok(())
     });

@@ -69,14 +69,14 @@ fn attach(namespace: &Namespace) -> Result<(), String> {
     if own_kernels(covered, probe).mode == Mode::Native {
         return Ok(());
     }
-    let python = |truth| if truth { "True" } else { "False" };
-    let (told, counted) = (python(log::debug_enabled()), python(observe::is_on()));
+    let word = |truth| if truth { "True" } else { "False" };
+    let (told, counted) = (word(log::debug_enabled()), word(observe::is_on()));
     let cudnn = match config().cudnn {
         Provider::Library => true,
         Provider::Cpu => false,
         Provider::Auto => verdict(Library::Cudnn).mode == Mode::Native,
     };
-    let (cudnn, products) = (python(cudnn), config().products.name());
+    let (cudnn, products) = (word(cudnn), config().products.name());
     let replaced = namespace.integer(&format!(
         "attach(told={told}, counted={counted}, products={products:?}, by_cudnn={cudnn})"
     ))?;

@@ -78,7 +78,7 @@ pub static ACCELERATE: Method = Method::new(c"accelerate", accelerate);
 pub static CALIBRATE: Method = Method::new(c"calibrate", calibrate);
 
 /// Runs the body of a function of ours; a panic becomes a RuntimeError.
-fn guarded(python: &'static Python, work: impl FnOnce() -> Option<Object>) -> Object {
+pub(super) fn guarded(python: &Python, work: impl FnOnce() -> Option<Object>) -> Object {
     guard("operator", || Ok(work())).ok().flatten().unwrap_or_else(|| {
         python.raise(c"gpucompat: internal error; please report what the program was doing");
         std::ptr::null_mut()

@@ -7,7 +7,8 @@
 //! capture that a stream takes part in, `_captured_nodes(number, stream)` that of its graph's nodes; 0 for none. While
 //! `_recording(1)` holds, every operator is left to Python. `_leave_products(few, types)` says which products are the fast
 //! path's ([`products::leave`]).
-//! `_begin()` and `_end(name)` stand around a served operator whose cost is counted. `_note(text)` writes a line.
+//! `_begin()`, whose answer `_end(name, answer)` is given, stands before a served operator whose cost is counted; nothing is
+//! counted while `_uncounted(1)` holds. `_note(text)` writes a line.
 
 #![allow(unsafe_code)]
 
@@ -20,7 +21,7 @@ use crate::log;
 use crate::memory::hosted;
 use crate::native::context::Capture;
 use crate::native::driver::DriverError;
-use crate::observe::{self, Copy, copying, moved};
+use crate::observe::{self, Way, copying, moved};
 
 static READ: Method = Method::new(c"read", read);
 static WRITE: Method = Method::new(c"write", write);
@@ -33,6 +34,7 @@ static RECORDING: Method = Method::new(c"recording", recording);
 static LEAVE_PRODUCTS: Method = Method::new(c"leave_products", leave_products);
 static BEGIN: Method = Method::new(c"begin", begin);
 static END: Method = Method::new(c"end", end);
+static UNCOUNTED: Method = Method::new(c"uncounted", uncounted);
 static NOTE: Method = Method::new(c"note", note);
 
 /// Puts the functions into the layer's namespace.
@@ -49,6 +51,7 @@ pub fn define(namespace: &Namespace) -> Result<(), String> {
         (c"_leave_products", &LEAVE_PRODUCTS),
         (c"_begin", &BEGIN),
         (c"_end", &END),
+        (c"_uncounted", &UNCOUNTED),
         (c"_note", &NOTE),
         (c"_accelerate", &fast::ACCELERATE),
         (c"_calibrate", &fast::CALIBRATE),
@@ -82,9 +85,11 @@ unsafe fn with_integers<const COUNT: usize>(
     if !unsafe { (python.error_occurred)() }.is_null() {
         return std::ptr::null_mut();
     }
-    let answer = run(python, numbers);
-    // SAFETY: the lock is held.
-    unsafe { (python.long_from)(answer) }
+    fast::guarded(python, || {
+        let answer = run(python, numbers);
+        // SAFETY: the lock is held.
+        Some(unsafe { (python.long_from)(answer) })
+    })
 }
 
 /// The driver's error, 0 for none.
@@ -99,7 +104,7 @@ fn code(result: Result<(), DriverError>) -> i64 {
 unsafe fn copy(
     given: *const Object,
     count: isize,
-    way: Copy,
+    way: Way,
     run: impl FnOnce([usize; 3], &Queue) -> Result<(), DriverError>,
 ) -> Object {
     let copy = |python: &Python, [first, second, bytes, device, stream]: [usize; 5]| {
@@ -141,7 +146,7 @@ unsafe extern "C" fn read(_: Object, given: *const Object, count: isize, _: Obje
         waited(queue, || unsafe { queue.read(host, device, bytes) })
     };
     // SAFETY: Python's call.
-    unsafe { copy(given, count, Copy::In, run) }
+    unsafe { copy(given, count, Way::In, run) }
 }
 
 unsafe extern "C" fn write(_: Object, given: *const Object, count: isize, _: Object) -> Object {
@@ -150,16 +155,19 @@ unsafe extern "C" fn write(_: Object, given: *const Object, count: isize, _: Obj
         waited(queue, || unsafe { queue.write(device, host, bytes) })
     };
     // SAFETY: Python's call.
-    unsafe { copy(given, count, Copy::Out, run) }
+    unsafe { copy(given, count, Way::Out, run) }
 }
 
 unsafe extern "C" fn move_within(_: Object, given: *const Object, count: isize, _: Object) -> Object {
-    let run = |[target, source, bytes]: [usize; 3], queue: &Queue| {
-        // SAFETY: `copy.py` keeps both tensors alive until the stream has passed the copy.
-        unsafe { queue.copy(target, source, bytes) }
+    let move_bytes = |python: &Python, [target, source, bytes, device, stream]: [usize; 5]| {
+        code(python.unlocked(|| {
+            let queue = Queue::of(device as i32, stream)?;
+            // SAFETY: `copy.py` keeps both tensors alive until the stream has passed the copy.
+            unsafe { queue.copy(target, source, bytes) }
+        }))
     };
     // SAFETY: Python's call.
-    unsafe { copy(given, count, Copy::Out, run) }
+    unsafe { with_integers(given, count, move_bytes) }
 }
 
 fn capture_of(device: usize, stream: usize) -> Option<Capture> {
@@ -201,39 +209,60 @@ unsafe extern "C" fn leave_products(_: Object, given: *const Object, count: isiz
 }
 
 unsafe extern "C" fn begin(_: Object, given: *const Object, count: isize, _: Object) -> Object {
-    let begin = |_: &Python, []: [usize; 0]| {
-        observe::begin();
-        0
-    };
+    let begin = |_: &Python, []: [usize; 0]| observe::begin() as i64;
     // SAFETY: Python's call.
     unsafe { with_integers(given, count, begin) }
 }
 
 unsafe extern "C" fn end(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let end = |python: &Python, name: &str, rest: &[Object]| {
+        if let [place] = rest {
+            observe::end(python.number(*place) as usize, observe::Kind::Operator, name, "");
+        }
+    };
     // SAFETY: Python's call.
-    unsafe { with_text(given, count, |name| observe::end(observe::Kind::Operator, name, "")) }
+    unsafe { with_text(given, count, end) }
+}
+
+unsafe extern "C" fn uncounted(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let set = |_: &Python, [on]: [usize; 1]| {
+        observe::pause(on != 0);
+        0
+    };
+    // SAFETY: Python's call.
+    unsafe { with_integers(given, count, set) }
 }
 
 unsafe extern "C" fn note(_: Object, given: *const Object, count: isize, _: Object) -> Object {
+    let note = |_: &Python, text: &str, _: &[Object]| log::debug(format_args!("served operator={text}"));
     // SAFETY: Python's call.
-    unsafe { with_text(given, count, |text| log::debug(format_args!("served operator={text}"))) }
+    unsafe { with_text(given, count, note) }
 }
 
-/// Calls `run` with the text that Python hands over, and answers with 0; null with an exception pending for what is none.
+/// Calls `run` with the text that Python hands over first, and with the rest, and answers with 0; null with an exception
+/// pending for what is no text.
 ///
 /// # Safety
 /// As Python calls: `given` points to `count` live objects.
-unsafe fn with_text(given: *const Object, count: isize, run: impl FnOnce(&str)) -> Object {
+unsafe fn with_text(
+    given: *const Object,
+    count: isize,
+    run: impl FnOnce(&Python, &str, &[Object]),
+) -> Object {
     let Some(python) = Python::find() else { return std::ptr::null_mut() };
-    if count == 1 {
-        // SAFETY: one live object; null with an exception for what is no text.
-        let text = unsafe { (python.text_bytes)(*given) };
-        if text.is_null() {
-            return std::ptr::null_mut();
+    fast::guarded(python, || {
+        if count > 0 {
+            // SAFETY: as many live objects.
+            let given = unsafe { std::slice::from_raw_parts(given, count as usize) };
+            // SAFETY: a live object; null with an exception for what is no text.
+            let text = unsafe { (python.text_bytes)(given[0]) };
+            if text.is_null() {
+                return None;
+            }
+            // SAFETY: a C string that lives as long as the object.
+            run(python, &unsafe { CStr::from_ptr(text) }.to_string_lossy(), &given[1..]);
         }
-        // SAFETY: a C string that lives as long as the object.
-        run(&unsafe { CStr::from_ptr(text) }.to_string_lossy());
-    }
-    // SAFETY: the lock is held.
-    unsafe { (python.long_from)(0) }
+        // SAFETY: the lock is held.
+        Some(unsafe { (python.long_from)(0) })
+    })
 }

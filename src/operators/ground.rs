@@ -13,7 +13,7 @@ use super::rooms::Rooms;
 use super::torch::{Described, Form, KeySets, Kind, Shim, Tensors};
 use crate::log;
 use crate::memory::hosted;
-use crate::observe::{Copy, copying, moved};
+use crate::observe::{Way, copying, moved};
 
 /// Bytes from which a copy on the host lets other threads have Python's lock.
 const WORTH_UNLOCKING: usize = 1 << 20;
@@ -208,9 +208,9 @@ impl Ground {
 
     /// Copies to a device tensor of a call whose operands have been waited for.
     pub(super) fn upload(&self, place: &Described, host: usize, stream: usize) -> bool {
-        let uploaded = copying(Copy::Out, || self.put(place, host, stream));
+        let uploaded = copying(Way::Out, || self.put(place, host, stream));
         if uploaded {
-            moved(Copy::Out, place.bytes as u64);
+            moved(Way::Out, place.bytes as u64);
         }
         uploaded
     }

@@ -9,7 +9,7 @@ use super::rooms::Room;
 use super::torch::{Described, Form, Kind};
 use crate::memory::hosted;
 use crate::native::context::Device;
-use crate::observe::{Copy, copying, moved};
+use crate::observe::{Way, copying, moved};
 use crate::staging::address::host_reaches;
 
 /// Why the fast path does not serve a call.
@@ -189,8 +189,8 @@ impl Ground {
                 queue.wait()
             })
         };
-        copying(Copy::In, bring).map_err(|_| NotPlain)?;
-        moved(Copy::In, copies.iter().map(|&(_, _, bytes)| bytes as u64).sum());
+        copying(Way::In, bring).map_err(|_| NotPlain)?;
+        moved(Way::In, copies.iter().map(|&(_, _, bytes)| bytes as u64).sum());
         Ok(())
     }
 

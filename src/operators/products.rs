@@ -21,9 +21,14 @@ fn bit(element: i32) -> u64 {
     u32::try_from(element).ok().and_then(|number| 1u64.checked_shl(number)).unwrap_or(0)
 }
 
-/// Whether a product is the host's: of its last two operands, which are the matrices as PyTorch passes them on.
+/// Whether a product is the host's: of its last two operands, which are the matrices as PyTorch passes them on. A tensor that
+/// is given twice is one operand, so that a sum's addend may be taken for a matrix; that decides who computes, not what.
 pub(super) fn are_for_the_host(operands: &[Operand]) -> bool {
-    let [.., first, second] = operands else { return false };
+    let (first, second) = match operands {
+        [] => return false,
+        [only] => (only, only),
+        [.., first, second] => (first, second),
+    };
     let (first, second) = (&first.described.form, &second.described.form);
     TYPES.load(Ordering::Relaxed) & bit(first.element()) != 0
         || multiplications(first, second) < FEW.load(Ordering::Relaxed)

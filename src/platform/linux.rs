@@ -3,9 +3,11 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, OsStr, c_void};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 /// A library that was in the process when we asked; it is kept loaded from then on.
 #[derive(Clone, Copy)]
@@ -94,40 +96,68 @@ pub fn read_own_memory(address: u64, bytes: &mut [u8]) -> bool {
     usize::try_from(read) == Ok(length)
 }
 
-/// Writes one finished line to standard error; a closed or full one is not our host's problem.
-pub fn write_stderr(line: &str) {
-    // SAFETY: the buffer is `line.len()` bytes of live memory; `write` has no other precondition.
-    let _ = unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
-}
-
-/// Appends one finished line to `path`, opened for this line only: nothing is inherited by a fork, no
-/// descriptor is held in somebody else's process. A symbolic link at `path` is not followed.
-pub fn append_to_file(path: &OsStr, line: &str) {
-    let opened = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(path);
-    if let Ok(mut file) = opened {
-        let _ = file.write_all(line.as_bytes());
+/// Writes finished lines to standard error; a closed or full one is not our host's problem.
+pub fn write_stderr(lines: &str) {
+    let mut rest = lines.as_bytes();
+    while !rest.is_empty() {
+        // SAFETY: the buffer is `rest.len()` bytes of live memory; `write` has no other precondition.
+        let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
+        match usize::try_from(written) {
+            Ok(written) if written > 0 => rest = &rest[written.min(rest.len())..],
+            _ => return,
+        }
     }
 }
 
-/// Writes a file anew, readable by its owner alone. A symbolic link at `path` is not followed.
-pub fn write_file(path: &OsStr, text: &str) -> std::io::Result<()> {
-    let opened = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(path);
-    opened?.write_all(text.as_bytes())
+/// Appends finished lines to `path`, opened for this once: nothing is inherited by a fork, no
+/// descriptor is held in somebody else's process. A symbolic link at `path` is not followed, a pipe not waited for.
+pub fn append_to_file(path: &OsStr, lines: &str) -> std::io::Result<()> {
+    let mut how = std::fs::OpenOptions::new();
+    opened(path, how.append(true).create(true))?.write_all(lines.as_bytes())
 }
 
-/// Runs when the library is loaded: notes the environment, nothing else.
+/// Writes a file anew, readable by its owner alone, and then puts it in its place: what was there is gone, or all of it is
+/// there. Only a file is replaced, no link, no pipe, no device.
+pub fn write_file(path: &OsStr, text: &str) -> std::io::Result<()> {
+    let path = Path::new(path);
+    if path.symlink_metadata().is_ok_and(|known| !known.is_file()) {
+        return Err(std::io::Error::new(ErrorKind::AlreadyExists, "it exists and is no file"));
+    }
+    let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let fresh = path.with_file_name(name);
+    let mut how = std::fs::OpenOptions::new();
+    let written = opened(fresh.as_os_str(), how.write(true).create_new(true))
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&fresh, path));
+    if written.as_ref().is_err_and(|error| error.kind() != ErrorKind::AlreadyExists) {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    written
+}
+
+fn opened(path: &OsStr, how: &mut std::fs::OpenOptions) -> std::io::Result<std::fs::File> {
+    how.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)
+}
+
+/// When the library was loaded, and into which process: a forked child is another.
+#[derive(Debug)]
+pub struct Load {
+    /// The process.
+    pub process: u32,
+    /// The moment.
+    pub at: SystemTime,
+}
+
+/// When the library was loaded.
+pub fn load() -> &'static Load {
+    static LOAD: OnceLock<Load> = OnceLock::new();
+    LOAD.get_or_init(|| Load { process: std::process::id(), at: SystemTime::now() })
+}
+
+/// Runs when the library is loaded: notes the environment and the moment, nothing else.
 #[ctor::ctor(unsafe)]
 fn note_environment() {
     let _ = crate::config::config();
+    let _ = load();
 }

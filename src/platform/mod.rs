@@ -7,8 +7,8 @@ mod linux;
 mod memory;
 mod process;
 pub use linux::{
-    LoadedLibrary, append_to_file, find_loaded, global_symbol, image_is, next_symbol, own_image_contains,
-    read_own_memory, write_file, write_stderr,
+    Load, LoadedLibrary, append_to_file, find_loaded, global_symbol, image_is, load, next_symbol,
+    own_image_contains, read_own_memory, write_file, write_stderr,
 };
 pub use memory::{Memory, keep_freed, memory};
 pub use process::{at_exit, command_line, peak_bytes, thread_number};

@@ -51,12 +51,20 @@ pub fn learn(slot: &'static Slot, types: u32, status: c_int) -> Verdict {
     ));
     let on = format!("device={} name={name:?} sm={sm}", device.0);
     summary::verdict(slot.name(), &on, "compat", &reason.to_string());
+    say_active(slot, reason);
+    verdict
+}
+
+/// Says, once a process, that a call is served although its library is native.
+pub fn say_active(slot: &Slot, reason: Reason) {
+    let Ok(device) = Device::current() else { return };
+    let (name, sm) = (device.name(), device.sm().unwrap_or(0));
     log::active_once(format_args!(
-        "{on} fn={} reason={reason}: computing on the host where the device cannot (GPU_COMPAT_DEBUG=1 explains, \
-         GPU_COMPAT_QUIET=1 silences this line)",
+        "device={} name={name:?} sm={sm} fn={} reason={reason}: computing on the host where the device cannot \
+         (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)",
+        device.0,
         slot.name()
     ));
-    verdict
 }
 
 /// What was learned about `slot` with `types` (asked only if something was) on this thread's device.

@@ -1,6 +1,6 @@
 //! What the figures of a report advise.
 
-use crate::{Report, time};
+use crate::{Report, Row, Verdict, time};
 
 /// Calls shorter than this, on average, are mostly the cost of a call.
 const SHORT_CALL: f64 = 50e-6;
@@ -13,14 +13,18 @@ pub(crate) fn hints(report: &Report) -> Vec<String> {
     let totals = report.totals();
     let mut hints = Vec::new();
     if totals.calls() == 0 {
-        if !report.verdicts.is_empty() && report.verdicts.iter().all(|verdict| verdict.mode == "native") {
+        // That a device is trusted, or that gpucompat is off, proves nothing.
+        let proven = |verdict: &Verdict| verdict.mode == "native" && verdict.reason == "probe_passed";
+        if !report.verdicts.is_empty() && report.verdicts.iter().all(proven) {
             hints.push(
-                "Nothing was served: native kernels work here, and gpucompat is not needed.".to_owned(),
+                "Nothing was served: native kernels passed the probe; gpucompat is not needed.".to_owned(),
             );
         }
         return hints;
     }
-    let copies = totals.copy_in + totals.copy_out;
+    // What the program copies itself, it copies on any device.
+    let served = |row: &&Row| row.name != "aten::copy_";
+    let copies: f64 = report.rows.iter().filter(served).map(|row| row.copy_in + row.copy_out).sum();
     if copies > LARGE_SHARE * totals.seconds() {
         let share = 100.0 * copies / totals.seconds();
         hints.push(if report.memory == "device" {

@@ -44,7 +44,7 @@ pub struct Report {
 /// Who computes what a library, or PyTorch's operators, are asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// "cublas", "cublaslt", "cudnn" or "operators".
+    /// "cublas", "cublaslt", "cudnn" or "operators"; or a function whose native form was found to fail.
     pub library: String,
     /// The device's number, name and compute capability as the log has them, or "device=all".
     pub device: String,

@@ -16,15 +16,15 @@ pub fn table(report: &Report) -> String {
     line(format_args!("gpucompat: report of process {}, {}", report.pid, time(report.seconds)));
     for verdict in &report.verdicts {
         line(format_args!(
-            "  {:<10} {:<7} {} ({})",
+            "  {:<18} {:<7} {} ({})",
             verdict.library, verdict.mode, verdict.reason, verdict.device
         ));
     }
     if !report.memory.is_empty() {
-        line(format_args!("  memory     {}", report.memory));
+        line(format_args!("  memory             {}", report.memory));
     }
     line(format_args!(
-        "  served     {} operators and {} library calls in {}: copies in {}, computing {}, copies out {}",
+        "  served             {} operators and {} library calls in {}: copies in {}, computing {}, copies out {}",
         totals.operator_calls,
         totals.library_calls,
         time(totals.seconds()),
@@ -33,7 +33,7 @@ pub fn table(report: &Report) -> String {
         time(totals.copy_out)
     ));
     line(format_args!(
-        "  moved      {} in, {} out; peak host memory {}",
+        "  moved              {} in, {} out; peak host memory {}",
         size(totals.bytes_in),
         size(totals.bytes_out),
         size(report.peak_host_bytes)

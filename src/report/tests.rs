@@ -57,6 +57,8 @@ fn copies_that_take_long_are_mentioned_with_what_helps() {
     assert!(report("device", copies.clone()).hints()[0].contains("GPU_COMPAT_MEMORY=host"));
     assert!(report("host", copies).hints()[0].contains("Larger batches"));
     assert!(report("host", vec![row("aten::mm", 10, [0.0, 1.0, 0.0], [0, 0])]).hints().is_empty());
+    let own = vec![row("aten::copy_", 10, [0.5, 0.0, 0.5], [1 << 30, 1 << 30])];
+    assert!(report("device", own).hints().is_empty(), "the program's own copies");
 }
 
 #[test]
@@ -69,6 +71,11 @@ fn many_short_calls_are_mentioned() {
 fn a_process_whose_kernels_all_work_is_told_so() {
     let native = Report { verdicts: vec![verdict("native")], ..report("", Vec::new()) };
     assert!(native.hints()[0].contains("not needed"));
+    for reason in ["trusted_sm_89", "forced_off"] {
+        let mut unproven = native.clone();
+        unproven.verdicts[0].reason = reason.to_owned();
+        assert!(unproven.hints().is_empty(), "{reason} proves nothing");
+    }
     assert!(report("", Vec::new()).hints().is_empty());
 }
 
@@ -104,10 +111,10 @@ fn the_table_looks_like_this() {
     let text = table::table(&report("host", rows));
     let expected = "\
 gpucompat: report of process 42, 1.50 s
-  operators  compat  probe_passed (device=0 sm=120)
-  memory     host
-  served     60 operators and 0 library calls in 35.33 ms: copies in 100.0 µs, computing 35.17 ms, copies out 59.0 µs
-  moved      0 B in, 2.0 MiB out; peak host memory 0 B
+  operators          compat  probe_passed (device=0 sm=120)
+  memory             host
+  served             60 operators and 0 library calls in 35.33 ms: copies in 100.0 µs, computing 35.17 ms, copies out 59.0 µs
+  moved              0 B in, 2.0 MiB out; peak host memory 0 B
 
   name                                             calls       time    copy in    compute   copy out   bytes in  bytes out
   aten::addmm                                         40   33.50 ms   100.0 µs   33.40 ms     0.0 µs        0 B    2.0 MiB

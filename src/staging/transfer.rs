@@ -19,7 +19,7 @@ use super::tape::{Reading, Tape, Zeros};
 use crate::boundary::status::Error;
 use crate::native::context::{Context, Device, Entered, Stream};
 use crate::native::read_host_memory;
-use crate::observe::{Copy, copying};
+use crate::observe::{Way, copying};
 
 /// A call that moves no more than this, bytes, on a stream that is idle, is computed at once: nothing could overlap with it.
 const SMALL: usize = 256 << 10;
@@ -219,11 +219,11 @@ impl Transfer {
     }
 
     pub(super) fn wait_now(&self) -> Result<(), Error> {
-        self.wait_for(Copy::In)
+        self.wait_for(Way::In)
     }
 
-    fn wait_for(&self, copy: Copy) -> Result<(), Error> {
-        let waited = copying(copy, || self.stream.synchronize());
+    fn wait_for(&self, way: Way) -> Result<(), Error> {
+        let waited = copying(way, || self.stream.synchronize());
         self.pending.set(false);
         Ok(waited?)
     }
@@ -238,7 +238,7 @@ impl Transfer {
         self.check_destination(name, &staged)?;
         self.run_plan(name, &mut staged, Direction::Out)?;
         self.bytes_out.set(self.bytes_out.get() + staged.plan.bytes(size_of::<T>()));
-        if self.is_captured() { Ok(()) } else { self.wait_for(Copy::Out) }
+        if self.is_captured() { Ok(()) } else { self.wait_for(Way::Out) }
     }
 
     pub(super) fn is_captured(&self) -> bool {

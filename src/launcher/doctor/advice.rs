@@ -76,7 +76,19 @@ pub fn conclude(facts: &Facts) -> Conclusion {
                 .to_owned(),
         );
     }
+    if differ(facts) && conclusion.outcome != Outcome::NativeWorks {
+        conclusion.notes.push(
+            "PyTorch's operators are judged once a process, on the GPU that it uses first: choose one of these GPUs with \
+             CUDA_VISIBLE_DEVICES=0, =1, … and ask the doctor again for each"
+                .to_owned(),
+        );
+    }
     conclusion
+}
+
+/// Whether the machine has GPUs of several compute capabilities.
+fn differ(facts: &Facts) -> bool {
+    facts.driver.gpus.windows(2).any(|pair| pair[0].sm != pair[1].sm)
 }
 
 fn outcome(facts: &Facts) -> Conclusion {
@@ -164,8 +176,8 @@ fn with_pytorch(facts: &Facts) -> Result<&Build, Box<Conclusion>> {
         Torch::Broken { error } => Err(Box::new(to_do(
             Outcome::TorchBroken,
             &format!("PyTorch cannot be imported: {error}"),
-            "repair PyTorch",
-            &[&format!("{} -m pip install --force-reinstall torch", word(&found.executable))],
+            "reinstall the version of PyTorch that your programs need",
+            &[&format!("{} -m pip install --force-reinstall torch==VERSION", word(&found.executable))],
         ))),
         Torch::Found(torch) if torch.cuda.is_none() => {
             let what = if torch.rocm.is_some() { "built for AMD's GPUs" } else { "a build without CUDA" };
@@ -219,12 +231,15 @@ fn with_everything(facts: &Facts, torch: &Build) -> Conclusion {
         "Programs work if gpucompat computes everything: it took kernels to work that do not"
             .clone_into(&mut conclusion.summary);
         let trusted = facts.compat.as_ref().is_some_and(Run::trusted);
-        conclusion.notes.push(if trusted {
-            "the GPU is of an architecture that is not new: the driver or an installation may be damaged"
-                .to_owned()
-        } else {
-            "gpucompat should have found this out by itself: please report it to its authors".to_owned()
-        });
+        // Of several GPUs another one may have been judged.
+        if !differ(facts) {
+            let note = if trusted {
+                "the GPU is of an architecture that is not new: the driver or an installation may be damaged"
+            } else {
+                "gpucompat should have found this out by itself: please report it to its authors"
+            };
+            conclusion.notes.push(note.to_owned());
+        }
         return conclusion;
     }
     let compat = facts.compat.clone().unwrap_or_default();
@@ -425,6 +440,17 @@ mod tests {
         assert!(
             concluded(&facts, Outcome::ForcedWorks, true).notes[0].contains("the driver or an installation")
         );
+    }
+
+    #[test]
+    fn where_gpus_differ_one_is_to_be_chosen() {
+        let mut facts = facts();
+        let other = crate::doctor::device::Gpu { device: 1, sm: 89, ..facts.driver.gpus[0].clone() };
+        facts.driver.gpus.push(other);
+        facts.compat = Some(run(false, "no kernel image"));
+        facts.forced = Some(run(true, ""));
+        let notes = concluded(&facts, Outcome::ForcedWorks, true).notes;
+        assert!(notes.len() == 1 && notes[0].contains("CUDA_VISIBLE_DEVICES"), "{notes:?}");
     }
 
     #[test]

@@ -157,10 +157,11 @@ def _record(recording, op, function, host_function, args, kwargs):
     forms = list(forms) if several else [forms] if schema.returns else []
     results = [_promised(form, device) if given is None else given for form, given in zip(forms, written)]
     fresh = [None if given is not None else _frozen(result) for result, given in zip(results, written)]
+    compute = _counted(op.name(), function)
     held_args, held_kwargs = _frozen(list(args)), {name: _frozen(value) for name, value in kwargs.items()}
 
     def step():
-        outcome = function(*held_args, **held_kwargs)
+        outcome = compute(*held_args, **held_kwargs)
         for promised, result in zip(fresh, outcome if several else (outcome,)):
             if promised is not None:
                 _keep_promise(promised, result)

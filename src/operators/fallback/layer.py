@@ -4,13 +4,13 @@ Every `aten` operator that has a CUDA kernel is native, written out (`EQUIVALENT
 (`replacement`) or refused by name; found by introspection of the wheel, not by a list.
 """
 
-# Launch no kernel themselves: allocation, views, metadata. And the products that are one
+# Launch no kernel themselves: allocation, views, metadata, one scalar to the host. And the products that are one
 # library call, which the library layer serves; `products.py` takes them from here.
 NATIVE = frozenset(
     """
     empty.memory_format empty_strided as_strided view _reshape_alias resize_ set_ set_.source_Storage
     set_.source_Storage_storage_offset set_.source_Tensor view_as_complex view_as_real unfold is_set_to
-    _nested_view_from_buffer _efficientzerotensor record_stream is_pinned _pin_memory alias lift
+    _nested_view_from_buffer _efficientzerotensor _local_scalar_dense record_stream is_pinned _pin_memory alias lift
     mm.out bmm.out addmm_ baddbmm_
     """.split()
 )
@@ -176,11 +176,13 @@ def _counted(name, function):
         return function
 
     def run(*args, **kwargs):
-        _begin()
+        if _current_recording() is not None:
+            return function(*args, **kwargs)  # nothing is computed now
+        place = _begin()
         try:
             return function(*args, **kwargs)
         finally:
-            _end(name)
+            _end(name, place)
 
     return run
 

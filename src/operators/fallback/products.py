@@ -64,7 +64,11 @@ def _by_library(dtype, device, multiplications, by_cpu):
             return True  # nothing can be measured now, and a native call can be captured
         with _choosing:
             if dtype not in _choices:
-                _choices[dtype] = _measure(dtype, device, by_cpu)
+                _uncounted(1)  # the program has not asked for these products
+                try:
+                    _choices[dtype] = _measure(dtype, device, by_cpu)
+                finally:
+                    _uncounted(0)
                 _tell_fast_path()
             choice = _choices[dtype]
     return choice
