@@ -245,7 +245,7 @@ mod tests {
         let open = Open(push());
         drop(open);
         assert_eq!(depth(), 0);
-        let failed = std::panic::catch_unwind(|| {
+        let failed = crate::boundary::panic::guard::<()>("test", || {
             let _open = Open(push());
             panic!("engine bug");
         });
