@@ -9,9 +9,8 @@ usage: check-docs.py [--run] [--shim FILE] [--simgpu DIR] [--python FILE] [--com
 * each variable that is named exists: in src/config.rs, or in scripts/;
 * each command line names files of the sources that exist, and options that the command's --help knows.
 
-With --run, blocks of commands after a line `<!--run-->` are run on the simulated GPU, in a folder that holds what the root
-of the sources holds and an `app.py`, with `python` being --python, `gpucompat` being --command, and /path/to/ the folder of
---shim. Each must end with status 0.
+With --run, blocks of commands after a line `<!--run-->` are run on the simulated GPU, with `python` being --python,
+`gpucompat` being --command, and /path/to/ the folder of --shim. Each must end with status 0.
 """
 
 import argparse
@@ -178,28 +177,35 @@ def helper(launcher):
     return ask
 
 
+def put_program(folder, name, line):
+    """A program of this name in the folder, which runs a line of shell with its arguments."""
+    (folder / name).write_text(f'#!/bin/sh\n{line} "$@"\n')
+    (folder / name).chmod(0o755)
+
+
 def run_marked(page, text, options):
+    """Runs the marked blocks: those with an app.py in a folder that has one, the others in the root of the sources."""
     runtime = next(options.simgpu.glob("libcudart.so.*"))
-    with tempfile.TemporaryDirectory() as folder:
-        for name, target in (("python", options.python), ("python3", options.python), ("gpucompat", options.command)):
-            if target:
-                # A script and not a link: Python finds its environment by the path that it is called by.
-                (Path(folder) / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(target))} "$@"\n')
-                (Path(folder) / name).chmod(0o755)
-        sources = Path(folder) / "sources"
-        sources.mkdir()
-        for entry in ROOT.iterdir():
-            (sources / entry.name).symlink_to(entry)
-        (sources / "app.py").symlink_to(ROOT / "examples/linear.py")
-        environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(options.simgpu)}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        # Scripts and not links: Python finds its environment by the path that it is called by.
+        for name in ("python", "python3") if options.python else ():
+            put_program(folder, name, f"exec {shlex.quote(str(options.python))}")
+        put_program(folder, "gpucompat", f"exec {shlex.quote(str(options.command))}")
+        # What is installed goes into an environment of its own, and is not built once more.
+        put_program(folder, "pip", f"[ -d {folder}/venv ] || {sys.executable} -m venv {folder}/venv\nexec {folder}/venv/bin/pip")
+        program = folder / "program"
+        program.mkdir()
+        (program / "app.py").symlink_to(ROOT / "examples/linear.py")
+        environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(options.simgpu),
+                       "GPUCOMPAT_PREBUILT": str(options.shim.parent)}
         for block in (block for block, marked in blocks(text) if marked):
-            lines = "\n".join(block).replace("/path/to/", f"{options.shim.parent}/")
+            lines = re.sub(r" \[[^]]*\]", "", "\n".join(block)).replace("/path/to/", f"{options.shim.parent}/")
             # The simulator's runtime stands behind the library, as an installed driver's would.
             lines = re.sub(r"LD_PRELOAD=(\S+)", rf'LD_PRELOAD="\1 {runtime}"', lines)
-            by_command = "gpucompat " in lines
-            environment_of_block = {**environment, "LD_PRELOAD": str(runtime)} if by_command else environment
-            done = subprocess.run(["bash", "-e", "-c", lines], cwd=sources, env=environment_of_block, capture_output=True,
-                                  text=True, timeout=600)
+            by_command = {"LD_PRELOAD": str(runtime)} if lines.startswith("gpucompat ") else {}
+            done = subprocess.run(["bash", "-e", "-c", lines], cwd=program if "app.py" in lines else ROOT,
+                                  env={**environment, **by_command}, capture_output=True, text=True, timeout=1200)
             print("ran:", "; ".join(block))
             if done.returncode:
                 complain(page, f"status {done.returncode} of\n{lines}\n{done.stdout}{done.stderr}")
