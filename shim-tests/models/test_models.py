@@ -42,9 +42,12 @@ def compare(model, loss, inputs, tolerance=2e-3):
     (want, want_grads), (got, got_grads) = results
     assert torch.allclose(got.float(), want.float(), rtol=tolerance, atol=tolerance), (got, want)
     assert len(got_grads) == len(want_grads) > 0
+    # A number that is rounded to the other side of zero turns a ReLU: single elements of a small network's gradients then
+    # differ by a fifth, those of PyTorch's own float32 from its float64 too; a whole gradient differs by a few hundredths.
     for position, (a, b) in enumerate(zip(got_grads, want_grads)):
-        size = b.float().abs().max()
-        assert (a.float() - b.float()).abs().max() <= 20 * tolerance * size + 1e-5, (position, (a - b).abs().max(), size)
+        error, b = a.double() - b.double(), b.double()
+        assert error.norm() <= 20 * tolerance * b.norm() + 1e-5 * b.numel() ** 0.5, (position, error.norm(), b.norm())
+        assert error.abs().max() <= 0.5 * b.abs().max() + 1e-5, (position, error.abs().max(), b.abs().max())
 """
 
 
