@@ -184,19 +184,22 @@ def put_program(folder, name, line):
 
 
 def run_marked(page, text, options):
-    """Runs the marked blocks: those with an app.py in a folder that has one, the others in the root of the sources."""
+    """Runs the marked blocks: those of an app.py or train.py in a folder that has one, the others in the root of the
+    sources."""
     runtime = next(options.simgpu.glob("libcudart.so.*"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         # Scripts and not links: Python finds its environment by the path that it is called by.
         for name in ("python", "python3") if options.python else ():
             put_program(folder, name, f"exec {shlex.quote(str(options.python))}")
+        put_program(folder, "torchrun", f"exec {folder}/python -m torch.distributed.run")
         put_program(folder, "gpucompat", f"exec {shlex.quote(str(options.command))}")
         # What is installed goes into an environment of its own, and is not built once more.
         put_program(folder, "pip", f"[ -d {folder}/venv ] || {sys.executable} -m venv {folder}/venv\nexec {folder}/venv/bin/pip")
         program = folder / "program"
         program.mkdir()
-        (program / "app.py").symlink_to(ROOT / "examples/linear.py")
+        for name in ("app.py", "train.py"):
+            (program / name).symlink_to(ROOT / "examples/linear.py")
         environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(options.simgpu),
                        "GPUCOMPAT_PREBUILT": str(options.shim.parent)}
         for block in (block for block, marked in blocks(text) if marked):
@@ -204,7 +207,7 @@ def run_marked(page, text, options):
             # The simulator's runtime stands behind the library, as an installed driver's would.
             lines = re.sub(r"LD_PRELOAD=(\S+)", rf'LD_PRELOAD="\1 {runtime}"', lines)
             by_command = {"LD_PRELOAD": str(runtime)} if lines.startswith("gpucompat ") else {}
-            done = subprocess.run(["bash", "-e", "-c", lines], cwd=program if "app.py" in lines else ROOT,
+            done = subprocess.run(["bash", "-e", "-c", lines], cwd=program if re.search(r"\b(app|train)\.py", lines) else ROOT,
                                   env={**environment, **by_command}, capture_output=True, text=True, timeout=1200)
             print("ran:", "; ".join(block))
             if done.returncode:

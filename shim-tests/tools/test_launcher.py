@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import jsonschema
@@ -154,6 +155,8 @@ def test_doctor_reads_from_the_wheels_what_they_are_built_for():
     # Some kernels are built for further architectures; what every piece is built for is what PyTorch says.
     everywhere = {carried["name"] for carried in torch["architectures"] if carried["count"] == most}
     assert everywhere == set(known["python"]["torch"]["arch_list"])
+    installed = [item for item in metadata.distributions() if item.metadata["Name"].startswith("nvidia-cublas")]
+    assert [item.version.rsplit(".", 1)[0] for item in installed] == [known["python"]["torch"]["cublas"]]
     files = {binary["file"].partition(".so")[0] for binary in known["binaries"] if binary["architectures"]}
     assert {"libtorch_cuda", "libcublas", "libcublasLt"} <= files, files
     assert any(file.startswith("libcudnn_") for file in files), files

@@ -19,6 +19,8 @@ pub struct Driver {
     /// Whether it works.
     #[serde(flatten)]
     pub state: State,
+    /// Its own version, `570.86.10`, as its kernel module has it.
+    pub version: Option<String>,
     /// The newest CUDA version that it supports, `12.8`.
     pub cuda: Option<String>,
     /// Its devices, in CUDA's order.
@@ -81,25 +83,38 @@ impl Failure {
 
 /// What the driver says. Without one, that is what is said.
 pub fn driver() -> Driver {
+    let module = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    let version = module_version(&module);
     // SAFETY: opening libcuda runs its initialisers, as every CUDA program does.
     let library = match unsafe { Library::new(DRIVER) } {
         Ok(library) => library,
         Err(error) => {
             // What the dynamic linker says is the cause of the error.
             let error = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            return Driver { state: State::Missing { error }, cuda: None, gpus: Vec::new() };
+            return Driver { state: State::Missing { error }, version, cuda: None, gpus: Vec::new() };
         }
     };
     let asked = Asked { library };
     let mut cuda = None;
     match asked.gpus(&mut cuda) {
-        Ok(gpus) => Driver { state: State::Ready, cuda, gpus },
-        Err(Failure { code: NO_DEVICE, .. }) => Driver { state: State::Ready, cuda, gpus: Vec::new() },
+        Ok(gpus) => Driver { state: State::Ready, version, cuda, gpus },
+        Err(Failure { code: NO_DEVICE, .. }) => {
+            Driver { state: State::Ready, version, cuda, gpus: Vec::new() }
+        }
         Err(failure) => {
             let error = format!("{} failed with {}: {}", failure.function, failure.code, failure.meaning());
-            Driver { state: State::Failed { error }, cuda, gpus: Vec::new() }
+            Driver { state: State::Failed { error }, version, cuda, gpus: Vec::new() }
         }
     }
+}
+
+/// The version in what the kernel module says of itself: the first word of numbers with points between them.
+fn module_version(text: &str) -> Option<String> {
+    let is_version = |word: &&str| {
+        word.contains('.')
+            && word.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    text.lines().next()?.split_whitespace().find(is_version).map(str::to_owned)
 }
 
 struct Asked {
@@ -171,5 +186,20 @@ impl Asked {
             },
         )?;
         Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drivers_version_is_read_from_either_kernel_module() {
+        let closed =
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.10  Thu Jan 23\nGCC version: 12.2.0";
+        let open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  575.57.08  Release Build";
+        assert_eq!(module_version(closed).as_deref(), Some("570.86.10"));
+        assert_eq!(module_version(open).as_deref(), Some("575.57.08"));
+        assert_eq!([module_version(""), module_version("no. such .5 5.")], [None, None]);
     }
 }

@@ -5,10 +5,21 @@ import sys
 if sys.path and sys.path[0] == "":
     del sys.path[0]
 
+import ctypes
 import glob
 import json
 import os
 import platform
+
+
+def loaded(*names):
+    """The files of this process whose names begin so."""
+    try:
+        with open("/proc/self/maps") as maps:
+            paths = ["/" + line.rstrip("\n").partition("/")[2] for line in maps if "/" in line]
+    except OSError:
+        return []
+    return [path for path in dict.fromkeys(paths) if os.path.basename(path).startswith(names)]
 
 
 def folders_of(libraries):
@@ -16,15 +27,22 @@ def folders_of(libraries):
     found = [libraries]
     for entry in sys.path:
         found += sorted(glob.glob(os.path.join(glob.escape(entry), "nvidia", "*", "lib")))
-    try:
-        with open("/proc/self/maps") as maps:
-            for line in maps:
-                path = line.rstrip("\n").partition("/")[2]
-                if os.path.basename(path).startswith(("libcublas", "libcudnn", "libtorch_cuda")):
-                    found.append("/" + os.path.dirname(path))
-    except OSError:
-        pass
+    found += [os.path.dirname(path) for path in loaded("libcublas", "libcudnn", "libtorch_cuda")]
     return list(dict.fromkeys(found))
+
+
+def cublas_version():
+    """The version of the cuBLAS that PyTorch has loaded, as it says itself: that takes no device."""
+    for path in loaded("libcublas.so"):
+        try:
+            ask = ctypes.CDLL(path).cublasGetProperty
+        except (OSError, AttributeError):
+            continue
+        numbers = [ctypes.c_int(-1) for _ in range(3)]
+        # MAJOR_VERSION, MINOR_VERSION and PATCH_LEVEL of libraryPropertyType are 0, 1 and 2.
+        if not any(ask(which, ctypes.byref(number)) for which, number in enumerate(numbers)):
+            return ".".join(str(number.value) for number in numbers)
+    return None
 
 
 facts = {"version": platform.python_version(), "executable": sys.executable}
@@ -50,6 +68,7 @@ else:
         "version": torch.__version__,
         "cuda": torch.version.cuda,
         "rocm": getattr(torch.version, "hip", None),
+        "cublas": cublas_version(),
         "cudnn": cudnn,
         "arch_list": flags.split() if flags else [],
         "folders": folders_of(libraries),

@@ -263,6 +263,7 @@ mod tests {
         Facts {
             driver: Driver {
                 state: State::Ready,
+                version: Some(text("570.86.10")),
                 cuda: Some(text("12.8")),
                 gpus: vec![Gpu {
                     device: 0,
@@ -281,6 +282,7 @@ mod tests {
                         version: text("2.5.1+cu124"),
                         cuda: Some(text("12.4")),
                         rocm: None,
+                        cublas: Some(text("12.4.5")),
                         cudnn: Some(90100),
                         arch_list: vec![text("sm_80"), text("sm_90")],
                         folders: Vec::new(),

@@ -63,6 +63,8 @@ pub struct Build {
     pub cuda: Option<String>,
     /// `torch.version.hip`: a build for AMD's devices.
     pub rocm: Option<String>,
+    /// cuBLAS's version, `12.4.5`.
+    pub cublas: Option<String>,
     /// cuDNN's version as it numbers itself, 90100.
     pub cudnn: Option<u64>,
     /// `torch.cuda.get_arch_list()`, without needing a device.

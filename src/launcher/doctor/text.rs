@@ -60,7 +60,9 @@ fn driver(facts: &Facts, page: &mut Page) {
     let driver = &facts.driver;
     match &driver.state {
         State::Ready => {
-            page.row("driver", &format!("CUDA {}", driver.cuda.as_deref().unwrap_or("of unknown version")));
+            let version = driver.version.as_ref().map_or_else(String::new, |version| format!("{version}, "));
+            let cuda = driver.cuda.as_deref().unwrap_or("of unknown version");
+            page.row("driver", &format!("{version}CUDA {cuda}"));
         }
         State::Missing { error } | State::Failed { error } => page.row("driver", error),
     }
@@ -91,6 +93,9 @@ fn build(torch: &Build) -> Vec<String> {
     let mut first = torch.version.clone();
     if let Some(cuda) = &torch.cuda {
         write!(first, ", CUDA {cuda}").expect("a string takes every byte");
+    }
+    if let Some(cublas) = &torch.cublas {
+        write!(first, ", cuBLAS {cublas}").expect("a string takes every byte");
     }
     if let Some(cudnn) = torch.cudnn {
         // From version 9 on, the minor version begins one digit higher up.
@@ -203,10 +208,10 @@ next step   run programs with gpucompat
             or  LD_PRELOAD=/opt/lib/libgpucompat.so python app.py
             or  install PyTorch 2.7.0 or newer built for CUDA 12.8 or newer, whose wheels carry sm_120
 
-driver      CUDA 12.8
+driver      570.86.10, CUDA 12.8
 GPU 0       NVIDIA GeForce RTX 5090, sm_120, 31.8 GiB
 Python      3.11.7, /usr/bin/python3
-PyTorch     2.5.1+cu124, CUDA 12.4, cuDNN 9.1.0
+PyTorch     2.5.1+cu124, CUDA 12.4, cuBLAS 12.4.5, cuDNN 9.1.0
             built for sm_80 sm_90
 kernels     libtorch_cuda  for sm_120: no code      of sm_80 sm_90
 native      fails: RuntimeError: CUDA error: no kernel image
@@ -236,6 +241,7 @@ library     /opt/lib/libgpucompat.so
             version: "2.1.2".to_owned(),
             cuda: Some("12.1".to_owned()),
             rocm: None,
+            cublas: None,
             cudnn: Some(8902),
             arch_list: Vec::new(),
             folders: Vec::new(),
