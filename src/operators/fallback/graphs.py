@@ -242,21 +242,26 @@ def _watch_graphs():
                 warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
             end(self)
         if recording is not None and recording.steps and nodes:
-            self.reset()
-            raise RuntimeError(
+            # Not reset: old versions of PyTorch abort when such a graph goes.
+            self._gpucompat = (0, None)
+            self._gpucompat_refused = (
                 f"gpucompat: this CUDA graph has {nodes} nodes of native work beside operators that run on the host, whose "
                 "order a replay could not keep; set GPU_COMPAT_PRODUCTS=cpu and GPU_COMPAT_CUDNN=cpu, leave out= forms of "
                 "matrix products out of it, or run without CUDA graphs"
             )
+            raise RuntimeError(self._gpucompat_refused)
 
     def replaying(self):
+        refused = getattr(self, "_gpucompat_refused", None)
+        if refused is not None:
+            raise RuntimeError(refused)
         replay(self)
         _, recording = getattr(self, "_gpucompat", (0, None))
         if recording is not None:
             recording.replay()
 
     def resetting(self):
-        self._gpucompat = (0, None)
+        self._gpucompat, self._gpucompat_refused = (0, None), None
         reset(self)
 
     graph.capture_begin, graph.capture_end, graph.replay, graph.reset = capture_begin, capture_end, replaying, resetting
