@@ -47,11 +47,7 @@ pub fn active_once(line: Arguments<'_>) {
     if ACTIVE_SAID.swap(true, Ordering::Relaxed) {
         return;
     }
-    let line = format!("gpucompat: active {line}\n");
-    if !config().quiet || config().debug {
-        platform::write_stderr(&line);
-    }
-    to_file(&line);
+    unless_quiet(&format!("gpucompat: active {line}\n"));
 }
 
 /// Says once a process, and not after [`active_once`], that native kernels work where they were in doubt.
@@ -60,11 +56,7 @@ pub fn idle_once(line: Arguments<'_>) {
     if ACTIVE_SAID.load(Ordering::Relaxed) || SAID.swap(true, Ordering::Relaxed) {
         return;
     }
-    let line = format!("gpucompat: idle {line}\n");
-    if !config().quiet || config().debug {
-        platform::write_stderr(&line);
-    }
-    to_file(&line);
+    unless_quiet(&format!("gpucompat: idle {line}\n"));
 }
 
 /// Prints what the configuration could not understand; called before the first verdict.
@@ -72,6 +64,13 @@ pub fn config_complaints() {
     for complaint in &config().complaints {
         warn_once(format_args!("{complaint}; docs/environment.md lists what it accepts"));
     }
+}
+
+fn unless_quiet(line: &str) {
+    if !config().quiet || config().debug {
+        platform::write_stderr(line);
+    }
+    to_file(line);
 }
 
 fn to_file(line: &str) {

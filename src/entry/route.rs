@@ -19,7 +19,7 @@ use crate::native::find::{Event, Slot};
 use crate::native::inside::{calling_native, inside_native};
 use crate::native::real::clear_missing_kernel_error;
 use crate::observe;
-use crate::policy::learn::{any_lesson, learn, learned, say_active};
+use crate::policy::learn::{any_lesson, learn, learned, say_served};
 use crate::policy::verdict::{Mode, Reason, Verdict, forced_off, is_suspect, native_everywhere, verdict};
 
 /// What stands for the engine's kernel before it is known.
@@ -227,7 +227,7 @@ fn after_native_failure(
             if plain {
                 learn(slot, types(), status);
             } else {
-                say_active(slot, Reason::LearnedFailure(status));
+                say_served(slot, Reason::LearnedFailure(status));
             }
             SUCCESS
         }

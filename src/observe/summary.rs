@@ -5,8 +5,7 @@
 //! `exit`, a report of its own beside its parent's.
 
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use gpucompat_report::{Kind, Report, Row, SCHEMA, Verdict, page, table};
 use rustc_hash::FxHashMap;
@@ -15,12 +14,8 @@ use super::Ended;
 use super::files::{note_outcome, own_file};
 use super::per_process::PerProcess;
 use super::timeline::Timeline;
-use crate::boundary::panic::guard;
 use crate::config::{Stats, config};
 use crate::platform;
-
-/// How long the end of the process waits for a thread that is just counting a call.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What was counted so far.
 struct Counted {
@@ -32,7 +27,7 @@ struct Counted {
     memory: &'static str,
 }
 
-static COUNTED: PerProcess<Counted> = PerProcess::new();
+static COUNTED: PerProcess<Counted> = PerProcess::new(finish);
 
 impl Default for Counted {
     fn default() -> Counted {
@@ -71,11 +66,6 @@ impl Counted {
 
 /// Changes what was counted.
 fn counted(change: impl FnOnce(&mut Counted)) {
-    /// A forked child inherits the handler, and this.
-    static REGISTERED: AtomicBool = AtomicBool::new(false);
-    if !REGISTERED.swap(true, Ordering::Relaxed) {
-        platform::at_exit(finish);
-    }
     change(&mut COUNTED.get().lock());
 }
 
@@ -126,14 +116,10 @@ pub fn memory(place: &'static str) {
 
 /// The end of the process.
 extern "C" fn finish() {
-    let _ = guard("report", || {
-        if let Some(stats) = &config().stats
-            && let Some(counted) = COUNTED.known()
-            && let Some(counted) = counted.try_lock_for(PATIENCE)
-        {
+    COUNTED.at_the_end("report", |counted| {
+        if let Some(stats) = &config().stats {
             tell(stats, &counted.report());
         }
-        Ok(())
     });
 }
 

@@ -5,7 +5,6 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use gpucompat_report::json_text;
@@ -13,14 +12,11 @@ use gpucompat_report::json_text;
 use super::Ended;
 use super::files::{note_outcome, own_file};
 use super::per_process::PerProcess;
-use crate::boundary::panic::guard;
 use crate::config::config;
 use crate::platform;
 
 /// Characters that are written at once.
 const FULL: usize = 64 << 10;
-/// How long the end of the process waits for a thread that is just noting a call.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Events that are not written yet.
 #[derive(Default)]
@@ -30,7 +26,7 @@ struct Pending {
     file: Option<OsString>,
 }
 
-static PENDING: PerProcess<Pending> = PerProcess::new();
+static PENDING: PerProcess<Pending> = PerProcess::new(finish);
 
 /// Microseconds since 1970.
 fn microseconds(at: Instant) -> f64 {
@@ -44,11 +40,6 @@ fn microseconds(at: Instant) -> f64 {
 
 /// Notes a call and its copies.
 pub(super) fn write(ended: &Ended<'_>) {
-    /// A forked child inherits the handler, and this.
-    static REGISTERED: AtomicBool = AtomicBool::new(false);
-    if !REGISTERED.swap(true, Ordering::Relaxed) {
-        platform::at_exit(finish);
-    }
     let mut pending = PENDING.get().lock();
     let process = std::process::id();
     let thread = platform::thread_number();
@@ -88,12 +79,5 @@ fn flush(pending: &mut Pending) {
 
 /// The end of the process.
 extern "C" fn finish() {
-    let _ = guard("trace", || {
-        if let Some(pending) = PENDING.known()
-            && let Some(mut pending) = pending.try_lock_for(PATIENCE)
-        {
-            flush(&mut pending);
-        }
-        Ok(())
-    });
+    PENDING.at_the_end("trace", flush);
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use super::verdict::{Reason, Verdict};
+use super::verdict::{Reason, Verdict, in_words, say_active};
 use crate::log;
 use crate::native::context::Device;
 use crate::native::find::{LIBRARY_COUNT, Library, Slot};
@@ -43,28 +43,20 @@ pub fn learn(slot: &'static Slot, types: u32, status: c_int) -> Verdict {
     let Ok(device) = Device::current() else { return verdict };
     LESSONS.write().get_or_insert_default().insert(lesson(device, slot, types), status);
     LEARNED[slot.library.index()].store(true, Ordering::Release);
-    let (name, sm, reason) = (device.name(), device.sm().unwrap_or(0), verdict.reason);
+    let (sm, reason) = (device.sm().unwrap_or(0), verdict.reason);
     log::debug(format_args!(
         "verdict fn={} device={} sm={sm} mode=compat reason={reason}",
         slot.name(),
         device.0
     ));
-    let on = format!("device={} name={name:?} sm={sm}", device.0);
-    summary::verdict(slot.name(), &on, "compat", &reason.to_string());
-    say_active(slot, reason);
+    summary::verdict(slot.name(), &in_words(Some(device)), "compat", &reason.to_string());
+    say_served(slot, reason);
     verdict
 }
 
 /// Says, once a process, that a call is served although its library is native.
-pub fn say_active(slot: &Slot, reason: Reason) {
-    let Ok(device) = Device::current() else { return };
-    let (name, sm) = (device.name(), device.sm().unwrap_or(0));
-    log::active_once(format_args!(
-        "device={} name={name:?} sm={sm} fn={} reason={reason}: computing on the host where the device cannot \
-         (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)",
-        device.0,
-        slot.name()
-    ));
+pub fn say_served(slot: &Slot, reason: Reason) {
+    say_active(&in_words(Device::current().ok()), &format!("fn={}", slot.name()), reason);
 }
 
 /// What was learned about `slot` with `types` (asked only if something was) on this thread's device.

@@ -225,22 +225,31 @@ fn announced(library: Library, device: Option<Device>, verdict: Verdict) -> Verd
     verdict
 }
 
+/// A device in the log's words; a device of number −1 if there is none.
+pub(super) fn in_words(device: Option<Device>) -> String {
+    let name = device.map(Device::name).unwrap_or_default();
+    let sm = device.and_then(|device| device.sm().ok()).unwrap_or(0);
+    let ordinal = device.map_or(-1, |device| device.0);
+    format!("device={ordinal} name={name:?} sm={sm}")
+}
+
+/// The one "active" line: on a device, in the log's words, something (`library=…`, `fn=…`) is served.
+pub(super) fn say_active(on: &str, what: &str, reason: Reason) {
+    log::active_once(format_args!(
+        "{on} {what} reason={reason}: computing on the host where the device cannot (GPU_COMPAT_DEBUG=1 explains, \
+         GPU_COMPAT_QUIET=1 silences this line)"
+    ));
+}
+
 /// One debug line for every verdict; the one "active" line at the first that is not native.
 fn announce(what: &str, device: Option<Device>, verdict: Verdict) {
     log::config_complaints();
     let mode = if verdict.mode == Mode::Native { "native" } else { "compat" };
-    let reason = verdict.reason;
-    let name = device.map(Device::name).unwrap_or_default();
-    let sm = device.and_then(|device| device.sm().ok()).unwrap_or(0);
-    let ordinal = device.map_or(-1, |device| device.0);
-    let on = format!("device={ordinal} name={name:?} sm={sm}");
+    let (reason, on) = (verdict.reason, in_words(device));
     log::debug(format_args!("verdict library={what} {on} mode={mode} reason={reason}"));
     summary::verdict(what, &on, mode, &reason.to_string());
     if verdict.mode == Mode::Compat {
-        log::active_once(format_args!(
-            "{on} library={what} reason={reason}: computing on the host where the \
-             device cannot (GPU_COMPAT_DEBUG=1 explains, GPU_COMPAT_QUIET=1 silences this line)"
-        ));
+        say_active(&on, &format!("library={what}"), reason);
     } else if reason == Reason::ProbePassed {
         log::idle_once(format_args!(
             "{on} library={what} reason={reason}: native kernels work here; unless an \"active\" line follows, gpucompat is \

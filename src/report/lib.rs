@@ -96,6 +96,20 @@ pub struct Row {
 }
 
 impl Row {
+    /// The row's columns, as people read them.
+    pub fn cells(&self) -> [String; 8] {
+        [
+            self.name.clone(),
+            self.calls.to_string(),
+            time(self.seconds()),
+            time(self.copy_in),
+            time(self.compute),
+            time(self.copy_out),
+            size(self.bytes_in),
+            size(self.bytes_out),
+        ]
+    }
+
     /// Seconds in all.
     pub fn seconds(&self) -> f64 {
         self.copy_in + self.compute + self.copy_out

@@ -40,25 +40,15 @@ pub fn table(report: &Report) -> String {
     ));
     if !report.rows.is_empty() {
         line(format_args!(""));
-        line(format_args!(
-            "  {:<44} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
-            "name", "calls", "time", "copy in", "compute", "copy out", "bytes in", "bytes out"
-        ));
+        let mut columns = |[name, calls, rest @ ..]: [String; 8]| {
+            let rest = rest.map(|cell| format!("{cell:>10}")).join(" ");
+            line(format_args!("  {name:<44} {calls:>9} {rest}"));
+        };
+        let head = ["name", "calls", "time", "copy in", "compute", "copy out", "bytes in", "bytes out"];
+        columns(head.map(str::to_owned));
         let (shown, rest) = report.rows.split_at(report.rows.len().min(ROWS));
         let others = (!rest.is_empty()).then(|| sum(rest));
-        for row in shown.iter().chain(&others) {
-            line(format_args!(
-                "  {:<44} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
-                row.name,
-                row.calls,
-                time(row.seconds()),
-                time(row.copy_in),
-                time(row.compute),
-                time(row.copy_out),
-                size(row.bytes_in),
-                size(row.bytes_out)
-            ));
-        }
+        shown.iter().chain(&others).for_each(|row| columns(row.cells()));
     }
     for hint in report.hints() {
         line(format_args!("  hint: {hint}"));

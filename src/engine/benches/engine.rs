@@ -2,23 +2,15 @@
 //! of, in floating-point operations a second. Criterion keeps the last run's figures and tells what changed since.
 #![allow(missing_docs)]
 
+#[path = "../examples/shapes/mod.rs"]
+mod shapes;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gpucompat_engine::{
     Accumulator, Conj, Conv, Filtering, GemmShape, Input, Layout, MatMut, MatRef, Output, TensorMut,
     TensorRef, bf16, conv_backward_data, conv_backward_filter, conv_forward, f16, gemm,
 };
-
-const PRODUCTS: [(usize, usize, usize); 9] = [
-    (1, 4096, 4096),
-    (8, 4096, 4096),
-    (32, 1024, 1024),
-    (128, 1024, 1024),
-    (512, 512, 512),
-    (2048, 2048, 2048),
-    (64, 12544, 147),
-    (256, 3136, 1152),
-    (4096, 77, 64),
-];
+use shapes::PRODUCTS;
 
 /// n, c, k, side of x, side of w, stride: layers of ResNet-50.
 const LAYERS: [[usize; 6]; 5] = [

@@ -1,24 +1,15 @@
 //! Prints `m n k type gflops` for the shapes that models are made of; `scripts/bench.sh gemm` sets them
 //! beside PyTorch's. The best of repeated runs, about half a second a shape.
 
+mod shapes;
+
 use std::time::Instant;
 
 use gpucompat_engine::{Accumulator, Conj, GemmShape, Input, MatMut, MatRef, Output, bf16, f16, gemm};
-
-const SHAPES: [(usize, usize, usize); 9] = [
-    (1, 4096, 4096),
-    (8, 4096, 4096),
-    (32, 1024, 1024),
-    (128, 1024, 1024),
-    (512, 512, 512),
-    (2048, 2048, 2048),
-    (64, 12544, 147),
-    (256, 3136, 1152),
-    (4096, 77, 64),
-];
+use shapes::PRODUCTS;
 
 fn measure<T: Input<Acc> + Output<Acc>, Acc: Accumulator>(name: &str, value: T) {
-    for (m, n, k) in SHAPES {
+    for (m, n, k) in PRODUCTS {
         let (a, b, mut c) = (vec![value; m * k], vec![value; n * k], vec![value; m * n]);
         let mut once = || {
             let left =

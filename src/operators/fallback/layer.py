@@ -155,12 +155,14 @@ _listeners = {"told": False, "counted": False}
 
 def _heard(name, treatment, function):
     """The function, whose calls are told and counted if anybody listens."""
-    return _counted(name, _noted(name, treatment, function)) if any(_listeners.values()) else function
+    return _counted(name, _noted(name, treatment, function))
 
 
 def _noted(name, treatment, function):
     """The function, which tells its first call."""
-    told = [] if _listeners["told"] else [None]
+    if not _listeners["told"]:
+        return function
+    told = []
 
     def run(*args, **kwargs):
         if not told:
